@@ -1,0 +1,96 @@
+"""The plan in memory. Host names are absolute, lower case, A-labels (``mx.new.example.``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from probes.observation import Policy
+
+Tls = Literal["implicit", "starttls", "none"]
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """One mail service of a host: where it is and how its TLS is to be verified.
+
+    ``address`` is an IP address to use instead of looking ``host`` up; ``tls_name`` the name that the
+    certificate must show (``host`` if None); ``ca_file`` trusts these CAs in place of the system's;
+    ``verify = false`` is the plan's named exception and is shown in every report.
+    """
+
+    host: str
+    port: int
+    tls: Tls
+    address: str | None = None
+    tls_name: str | None = None
+    ca_file: Path | None = None
+    verify: bool = True
+
+
+class LogSource(Struct, frozen=True, kw_only=True):
+    """The old host's mail log. ``zone`` is an IANA name or None for the watcher's own zone."""
+
+    path: Path
+    format: Literal["postfix"] = "postfix"
+    history: bool = True
+    zone: str | None = None
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    mx: tuple[str, ...]
+    addresses: tuple[str, ...]
+    smtp_port: int = 25
+    submission: Service | None = None
+    imap: Service | None = None
+    log: LogSource | None = None
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """One mailbox on both sides. A ``*_secret`` is a reference (``file:…``, ``command:…``,
+    ``credential:NAME``, ``keyring:SERVICE/USER``, ``prompt``), never a password; None means that this
+    side cannot be logged in to."""
+
+    address: str
+    old_login: str
+    new_login: str
+    old_secret: str | None = None
+    new_secret: str | None = None
+
+
+class Cadence(Struct, frozen=True, kw_only=True):
+    """How often, in seconds. ``canary`` is per route."""
+
+    authority: float = 30
+    resolver: float = 30
+    canary: float = 300
+    mailbox: float = 60
+    log: float = 1
+    coverage: float = 60
+
+
+class CutoverPlan(Struct, frozen=True, kw_only=True):
+    """Everything in one cutover.toml, checked. ``authorities`` None: found by walking the delegation.
+
+    ``resolvers`` are addresses of recursive resolvers, the bundled list already expanded;
+    ``platforms`` maps each to its operator. ``hints`` replaces the root servers' addresses.
+    """
+
+    path: Path
+    domain: str
+    old: Host
+    new: Host
+    expected_mx: tuple[str, ...]
+    accounts: tuple[Account, ...]
+    resolvers: tuple[str, ...]
+    platforms: dict[str, str]
+    routes: tuple[str, ...]
+    policy: Policy = Policy()
+    cadence: Cadence = Cadence()
+    authorities: tuple[str, ...] | None = None
+    hints: tuple[str, ...] = ()
+    sender: str = ""
+    language: Literal["en", "ja"] = "en"
+    journal: Path = Path("cutover.journal")
+    endpoints: dict[str, str] = {}

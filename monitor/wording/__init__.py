@@ -1,0 +1,57 @@
+"""Every sentence a person reads: ``say(code, args, language)`` from one catalogue a language.
+
+A catalogue maps a code to a template for ``str.format``. Times become local clock times, durations
+human spans, tuples lists; every string argument passes ``printable()`` on its way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from monitor.printable import printable
+from monitor.wording.en import CATALOGUE as EN
+from monitor.wording.ja import CATALOGUE as JA
+
+Language = Literal["en", "ja"]
+CATALOGUES: dict[Language, dict[str, str]] = {"en": EN, "ja": JA}
+
+
+def say(code: str, args: Mapping[str, Any] | None = None, language: Language = "en") -> str:
+    """The sentence for ``code``. A code missing in Japanese falls back to English (a test forbids it)."""
+    template = CATALOGUES[language].get(code) or EN[code]
+    return template.format_map({k: shown(v, language) for k, v in (args or {}).items()})
+
+
+def shown(value: Any, language: Language = "en") -> str:
+    """One argument as a person reads it. A float is a duration in seconds; an int is a count."""
+    if isinstance(value, datetime):
+        return clock(value)
+    if isinstance(value, float):
+        return span(value, language)
+    if isinstance(value, (tuple, list)):
+        return ", ".join(shown(v, language) for v in value)
+    return printable(str(value))
+
+
+def clock(t: datetime) -> str:
+    """Local wall-clock time; with the date when it is not today's is the caller's business."""
+    return t.astimezone().strftime("%H:%M:%S")
+
+
+def span(seconds: float, language: Language = "en") -> str:
+    """``4 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``."""
+    s = max(0, round(seconds))
+    d, h, m = ("日", "時間", "分") if language == "ja" else (" d", " h", " min")
+    if s < 120:
+        return f"{s}秒" if language == "ja" else f"{s} s"
+    if s < 7200:
+        return f"{s // 60}{m}"
+    if s < 172800:
+        return (
+            f"{s // 3600}{h} {s % 3600 // 60:02d}{m}"
+            if language == "en"
+            else f"{s // 3600}{h}{s % 3600 // 60:02d}{m}"
+        )
+    return f"{s // 86400}{d}{' ' if language == 'en' else ''}{s % 86400 // 3600}{h}"

@@ -1,0 +1,3 @@
+"""The English catalogue."""
+
+CATALOGUE: dict[str, str] = {}

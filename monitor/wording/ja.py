@@ -1,0 +1,3 @@
+"""The Japanese catalogue."""
+
+CATALOGUE: dict[str, str] = {}
