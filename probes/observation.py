@@ -175,7 +175,10 @@ class Skip(_Base, frozen=True, kw_only=True, tag="skip"):
 
 
 class Mail(_Base, frozen=True, kw_only=True, tag="mail"):
-    """A real message that a server took for the domain; ``recipient`` is "" where the log shows none."""
+    """A real message that a server took for the domain; ``recipient`` is "" where the log shows none.
+
+    ``digest``: of the stable headers, for mail without a Message-ID; ``reply``: the refusal's text.
+    """
 
     side: Side
     accepted_at: Time
@@ -188,6 +191,7 @@ class Mail(_Base, frozen=True, kw_only=True, tag="mail"):
     disposition: Disposition
     queue_id: str | None
     digest: str | None = None
+    reply: str | None = None
 
 
 class Use(_Base, frozen=True, kw_only=True, tag="use"):

@@ -1,0 +1,50 @@
+"""What the A and AAAA answers said of the hosts that an MX may name."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import ip_address
+
+from monitor.verdict.answers import host_name
+from probes.observation import AuthorityAnswer, ResolverAnswer
+
+_KINDS = ("A", "AAAA")
+
+
+@lru_cache(maxsize=8192)
+def canonical(address: str) -> str:
+    """An address in its one spelling (RFC 5952); what is none stays as it is."""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address
+
+
+class Names:
+    """Addresses by who answered and by name: the latest word of each, and of authorities and of all."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str, str], tuple[int, frozenset[str]]] = {}
+
+    def learn(self, source: str, answer: AuthorityAnswer | ResolverAnswer, at: int) -> None:
+        """Keep an A or AAAA answer; NODATA and NXDOMAIN are answers as well, of no address."""
+        if answer.type not in _KINDS or answer.outcome not in ("answer", "nodata", "nxdomain"):
+            return
+        addresses = frozenset(map(canonical, answer.rrset))
+        authority = isinstance(answer, AuthorityAnswer)
+        for who in (source, "any authority" if authority else "any resolver"):
+            key = (who, host_name(answer.name), answer.type)
+            before = self._seen.get(key)
+            if before is None or before[0] < at:
+                self._seen[key] = (at, addresses)
+            elif before[0] == at:  # two words at one instant: both are believed
+                self._seen[key] = (at, before[1] | addresses)
+
+    def addresses(self, source: str, name: str) -> frozenset[str] | None:
+        """As this source answered them, else as an authority did, else as any resolver; None: unknown."""
+        for who in (source, "any authority", "any resolver"):
+            found = [self._seen.get((who, name, kind)) for kind in _KINDS]
+            known = [addresses for _, addresses in filter(None, found)]
+            if any(known):
+                return frozenset().union(*known)
+        return None
