@@ -1,0 +1,160 @@
+"""What is known of mail: canaries, what each side took, and when anybody was really watching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from monitor.evidence.intervals import Intervals
+from probes.observation import CanaryLanded, CanarySent, Coverage, Mail, Plan, to_ms
+
+LIVE_SKEW = 120_000  # a log line read live bears a time within 120 s of when it was read (verdict.md)
+
+
+@dataclass(slots=True)
+class Canary:
+    """One test message's two ends, times in ms."""
+
+    canary: str
+    route: str = ""
+    recipient: str = ""
+    sent: int | None = None
+    outcome: str = ""
+    host: str | None = None
+    address: str | None = None
+    reply: str | None = None
+    landed: dict[str, int] = field(default_factory=dict)
+    folder: dict[str, str] = field(default_factory=dict)
+    latency_ms: float | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Taken:
+    """One real message that a side took; ``end`` is the unsafe end of its stamp, in ms."""
+
+    at: int
+    end: int
+    recipient: str
+    message_id: str | None
+    digest: str | None
+    client: str | None
+    origin: str
+    disposition: str
+    queue_id: str | None
+    still_comes: bool
+
+    @property
+    def identity(self) -> str | None:
+        return self.message_id or self.digest
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"message:{n}" for n in (self.message_id, self.queue_id, self.digest) if n)
+
+
+class MailFacts:
+    """Folds canaries, mail, accounts and coverage."""
+
+    def __init__(self) -> None:
+        self.canaries: dict[str, Canary] = {}
+        self.old: list[Taken] = []
+        self.new: list[Taken] = []
+        self.sensed: list[int] = []  # canaries seen on old in its log, in ms
+        self.arrived: set[tuple[str, str]] = set()  # (recipient, Message-ID or digest) on new
+        self.covered: dict[str, Intervals] = {}
+        self.unread: dict[str, Intervals] = {}
+        self.live_log: dict[str, int] = {}
+        self.accounts: dict[tuple[str, str], tuple[int, str, str]] = {}
+        self.skew_ms = 0
+        self._known: set[tuple[object, ...]] = set()
+
+    def sent(self, seen: CanarySent) -> None:
+        canary = self.canaries.setdefault(seen.canary, Canary(seen.canary))
+        at = to_ms(seen.at)
+        canary.sent = at if canary.sent is None else min(canary.sent, at)
+        if canary.outcome != "accepted":  # a deferred one is offered again; its acceptance stands
+            canary.outcome, canary.reply = seen.outcome, seen.reply
+            canary.host, canary.address = seen.host, seen.address
+        canary.route, canary.recipient = seen.route, seen.recipient
+
+    def landed(self, seen: CanaryLanded) -> None:
+        canary = self.canaries.setdefault(seen.canary, Canary(seen.canary))
+        at = to_ms(seen.at)
+        canary.landed[seen.side] = min(at, canary.landed.get(seen.side, at))
+        canary.folder[seen.side] = seen.folder
+        canary.latency_ms = seen.latency_ms
+
+    def coverage(self, seen: Coverage) -> None:
+        begin, end = to_ms(seen.from_), to_ms(seen.to)
+        kept = self.unread if seen.not_understood else self.covered
+        kept.setdefault(seen.source, Intervals()).add(begin, end)
+        if seen.source.startswith("log:") and to_ms(seen.at) - end <= 300_000:
+            at = to_ms(seen.at)
+            self.live_log[seen.source] = min(at, self.live_log.get(seen.source, at))
+
+    def mail(self, seen: Mail) -> None:
+        taken = self._taken(seen)
+        if seen.origin == "canary":
+            if seen.side == "old" and seen.disposition != "rejected":
+                self.sensed.append(taken.at)
+            return
+        key = (seen.side, seen.recipient.lower(), taken.identity or (seen.queue_id, taken.at, seen.client))
+        key += (seen.disposition,)
+        if key in self._known:
+            return  # the log's and the mailbox's word of one message count once
+        self._known.add(key)
+        (self.old if seen.side == "old" else self.new).append(taken)
+        if seen.side == "new" and seen.disposition != "rejected" and taken.identity:
+            self.arrived.update({(seen.recipient.lower(), taken.identity), ("", taken.identity)})
+
+    def _taken(self, seen: Mail) -> Taken:
+        at, accepted = to_ms(seen.at), to_ms(seen.accepted_at)
+        live = self.live_log.get(f"log:{seen.side}") if seen.source == "log" else None
+        if accepted > at + LIVE_SKEW or (live is not None and live < at and abs(at - accepted) > LIVE_SKEW):
+            self.skew_ms, accepted = accepted - at, at
+        # A stamp of whole seconds means the whole second, judged by its unsafe end.
+        end = accepted + 1000 if accepted % 1000 == 0 else accepted + 1
+        return Taken(
+            accepted, end, seen.recipient, seen.message_id, seen.digest, seen.client, seen.origin,
+            seen.disposition, seen.queue_id, _still_comes(seen),
+        )  # fmt: skip
+
+    def account(self, side: str, account: str, state: str, detail: str, at: int) -> None:
+        before = self.accounts.get((side, account))
+        if before is None or before[0] <= at:
+            self.accounts[(side, account)] = (at, state, detail)
+
+    def watched(self, side: str, plan: Plan, waived: frozenset[str]) -> Intervals:
+        """Covered time of one side: its log was followed, or every listed account's mailbox was watched."""
+        log = self._clean(f"log:{side}")
+        accounts = [a for a in plan.accounts if f"account:{a}" not in waived]
+        if not accounts:
+            return log
+        boxes = self._clean(f"mailbox:{side}:{accounts[0]}")
+        for account in accounts[1:]:
+            boxes = boxes.meet(self._clean(f"mailbox:{side}:{account}"))
+        return log.join(boxes)
+
+    def _clean(self, source: str) -> Intervals:
+        covered = self.covered.get(source, Intervals())
+        unread = self.unread.get(source)
+        return covered.minus(unread) if unread else covered
+
+    def any_watch(self, side: str) -> Intervals:
+        """Time in which at least one source of this side was watched."""
+        union = Intervals()
+        for source, spans in self.covered.items():
+            if source == f"log:{side}" or source.startswith(f"mailbox:{side}:"):
+                union = union.join(spans)
+        return union
+
+
+def _still_comes(seen: Mail) -> bool:
+    """Refused for the domain's sake or put off: a sender that still comes (verdict.md, the share bound).
+
+    RFC 5321 section 4.2.1: 4yz is put off; RFC 3463 section 3.8: X.7.1 is "not authorised", what a
+    host answers that no longer takes the domain ("relay access denied").
+    """
+    reply = seen.reply or ""
+    if seen.disposition != "rejected":
+        return False
+    return reply.startswith("4") or " 5.7.1 " in f" {reply} " or "elay" in reply
