@@ -51,6 +51,10 @@ class Authority:
     runs: dict[tuple[str, str], list[Run]] = field(default_factory=dict)
     serving: dict[tuple[str, str], tuple[tuple[str, ...], int]] = field(default_factory=dict)
 
+    def runs_any(self) -> bool:
+        """Whether old data was ever seen here."""
+        return any(self.runs.values())
+
 
 @dataclass(slots=True)
 class Resolver:

@@ -41,6 +41,7 @@ class Evidence:
         self.use: dict[tuple[str, str, str], int] = {}
         self.queue: dict[str, tuple[int, int, int]] = {}
         self._served_new = False
+        self._rolled_back = False  # by word: new answers that are still out are no new change
 
     @property
     def waived(self) -> frozenset[str]:
@@ -88,11 +89,13 @@ class Evidence:
 
     def _authority(self, seen: AuthorityAnswer, at: int) -> None:
         leads = self.dns.authority(seen, self.plan)
-        if leads == "new":
+        if leads == "new" and not self._rolled_back:
             self._served_new = True
             self._changed(at)
-        elif leads == "old" and self._served_new and self._all_old(at):
-            self._taken_back()
+        elif leads == "old" and self._all_old(at):
+            self._rolled_back = False
+            if self._served_new:
+                self._taken_back()
 
     def _all_old(self, at: int) -> bool:
         fresh_ms = self.plan.policy.freshness * 1000
@@ -113,8 +116,10 @@ class Evidence:
 
     def _operator(self, seen: Operator, at: int) -> None:
         if seen.action == "cutover":
+            self._rolled_back = False
             self._changed(at)
         elif seen.action == "rollback":
+            self._rolled_back = self._served_new
             self._taken_back()
         elif seen.action == "waive":
             self.waivers[seen.subject] = seen.reason

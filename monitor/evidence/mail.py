@@ -97,8 +97,8 @@ class MailFacts:
             if seen.side == "old" and seen.disposition != "rejected":
                 self.sensed.append(taken.at)
             return
-        key = (seen.side, seen.recipient.lower(), taken.identity or (seen.queue_id, taken.at, seen.client))
-        key += (seen.disposition,)
+        which = taken.identity or (seen.queue_id, taken.at, seen.client)
+        key = (seen.side, seen.recipient.lower(), which, seen.disposition)
         if key in self._known:
             return  # the log's and the mailbox's word of one message count once
         self._known.add(key)

@@ -1,0 +1,66 @@
+"""What mail the old host took before the change, and what it would be expected to take in a while."""
+
+from __future__ import annotations
+
+from monitor.evidence.intervals import Intervals
+from monitor.evidence.mail import Taken
+from monitor.verdict.context import Context
+
+HOUR = 3_600_000
+WEEK_HOURS = 168
+LONGEST = 28 * 24 * HOUR  # at most the last four weeks before the change
+ENOUGH = 14 * 24 * HOUR  # two of every hour of the week, at least, before they are told apart
+
+
+class Baseline:
+    """Messages an hour, by hour of the week where two weeks are covered, else one rate for all."""
+
+    def __init__(self, hits: list[Taken], covered: Intervals) -> None:
+        seen = [h for h in hits if covered.covers(h.at)]
+        self.hours = covered.total() / HOUR
+        self.messages = len(seen)
+        self._flat = self.messages / self.hours if self.hours else 0.0
+        self._cells: list[float] | None = None
+        if covered.total() >= ENOUGH:
+            self._cells = _by_hour(seen, covered)
+
+    def expects(self, spans: Intervals) -> float:
+        """How many messages it would have taken in these times."""
+        if self._cells is None:
+            return self._flat * spans.total() / HOUR
+        return sum(self._cells[cell] * length / HOUR for cell, length in _pieces(spans))
+
+
+def _pieces(spans: Intervals) -> list[tuple[int, int]]:
+    """The spans cut at every full hour: (hour of the week, milliseconds)."""
+    pieces = []
+    for begin, end in spans:
+        while begin < end:
+            stop = min(end, (begin // HOUR + 1) * HOUR)
+            pieces.append((begin // HOUR % WEEK_HOURS, stop - begin))
+            begin = stop
+    return pieces
+
+
+def _by_hour(seen: list[Taken], covered: Intervals) -> list[float]:
+    time = [0] * WEEK_HOURS
+    count = [0] * WEEK_HOURS
+    for cell, length in _pieces(covered):
+        time[cell] += length
+    for hit in seen:
+        count[hit.at // HOUR % WEEK_HOURS] += 1
+    return [c * HOUR / t if t else 0.0 for c, t in zip(count, time, strict=True)]
+
+
+def baseline(c: Context, hits: list[Taken]) -> Baseline | None:
+    """From the mail that old took in covered time before the change; None where there was neither."""
+    change = c.evidence.first_change
+    if change is None:
+        return None
+    begin = change - LONGEST
+    before = [h for h in hits if begin <= h.at < change]
+    covered = c.evidence.mail.watched("old", c.plan, c.evidence.waived).within(begin, change)
+    if "log:old" not in c.evidence.mail.covered and before:
+        # A mailbox's own history counts as covered from its oldest message on.
+        covered.add(min(h.at for h in before), change)
+    return Baseline(before, covered) if covered.total() and before else None

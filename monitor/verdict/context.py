@@ -1,0 +1,65 @@
+"""What the requirements share: the evidence, an instant, and the deadlines that they name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from monitor.evidence.fold import Evidence
+from monitor.evidence.names import canonical
+from monitor.verdict.model import Finding, RequirementName, State
+from probes.observation import Plan, Policy, from_ms
+
+
+class Context:
+    """One judging at ``now`` (ms). ``deadlines`` collects instants at which time alone may change it."""
+
+    def __init__(self, evidence: Evidence, now: int) -> None:
+        self.evidence = evidence
+        self.now = now
+        self.plan: Plan = evidence.plan
+        self.policy: Policy = evidence.plan.policy
+        self.deadlines: set[int] = set()
+        self.horizon: int | None = None  # set by the horizon, read by arrivals
+        self.arrivals_met = False  # set by arrivals, read by quiet
+        self.bound: float | None = None
+
+    def due(self, instant: int) -> int:
+        """Remember an instant; those that have passed are of no interest."""
+        if instant > self.now:
+            self.deadlines.add(instant)
+        return instant
+
+    def fresh(self, at: int | None) -> bool:
+        """Whether a fact of ``at`` is younger than the policy's freshness."""
+        return at is not None and self.now < self.due(at + int(self.policy.freshness * 1000))
+
+    def waived(self, subject: str) -> bool:
+        return subject in self.evidence.waivers
+
+    def split(self, kind: str, subjects: tuple[str, ...]) -> tuple[list[str], list[str]]:
+        """Those to judge, and those that a waiver took out."""
+        judged = [s for s in subjects if not self.waived(f"{kind}:{s}")]
+        return judged, [s for s in subjects if s not in judged]
+
+    def authorities(self) -> tuple[list[str], list[str]]:
+        judged, waived = self.split("authority", self.plan.authorities)
+        return [canonical(a) for a in judged], waived
+
+
+def found(
+    name: RequirementName,
+    state: State,
+    code: str,
+    eta: int | None = None,
+    waived: list[str] | None = None,
+    **args: Any,
+) -> Finding:
+    return Finding(
+        name=name, state=state, code=f"{name}.{code}", args=args,
+        eta=when(eta), waived=tuple(waived or ()),
+    )  # fmt: skip
+
+
+def when(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)

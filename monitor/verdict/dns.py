@@ -1,0 +1,184 @@
+"""Requirements 1 to 3: authority, horizon, resolvers (verdict.md)."""
+
+from __future__ import annotations
+
+from monitor.evidence.dns import Authority, Resolver, Sample
+from monitor.evidence.names import canonical
+from monitor.verdict.context import Context, found, when
+from monitor.verdict.model import Finding
+
+
+def authority(c: Context) -> Finding:
+    """Every address of every authoritative server serves new, freshly."""
+    judged, waived = c.authorities()
+    if not judged:
+        return found("authority", "unknown", "none", waived=waived)
+    wrong, silent, since = [], [], 0
+    for address in judged:
+        known = c.evidence.dns.authorities.get(address)
+        if known is None or known.sample is None or not c.fresh(known.sample.at):
+            silent.append(address)
+        elif (leads := c.evidence.dns.now_leads(f"authority:{address}", known.sample, c.plan)) != "new":
+            wrong.append((address, leads))
+        else:
+            since = max(since, known.first_new or known.sample.at)
+    if wrong:
+        address, leads = wrong[0]
+        good = len(judged) - len(wrong) - len(silent)
+        return found("authority", "unmet", f"serves_{leads}", waived=waived, server=address, good=good,
+                     total=len(judged))  # fmt: skip
+    if silent:
+        return found("authority", "unknown", "silent", waived=waived, servers=tuple(silent))
+    state = "waived" if any(not _serves_new(c, canonical(w)) for w in waived) else "met"
+    return found("authority", state, "met", waived=waived, good=len(judged), total=len(judged),
+                 since=when(since))  # fmt: skip
+
+
+def _serves_new(c: Context, address: str) -> bool:
+    known = c.evidence.dns.authorities.get(address)
+    return bool(known and known.sample and c.fresh(known.sample.at) and known.sample.leads == "new")
+
+
+def horizon(c: Context) -> Finding:
+    """The last moment at which a well-behaved cache may still hold an old answer has passed."""
+    instants: list[int] = []
+    open_runs: list[str] = []
+    for address, known in c.evidence.dns.authorities.items():
+        _authority_instants(c, address, known, instants, open_runs)
+    if open_runs:
+        return found("horizon", "unmet", "served", server=open_runs[0])
+    if not _seen_old(c) and not _unseen_old(c, instants):
+        return found("horizon", "unknown", "unseen")
+    instants.extend(_lowered_late(c))
+    instants.extend(_resolver_instants(c))
+    c.horizon = max(instants)
+    if c.now < c.due(c.horizon):
+        return found("horizon", "unmet", "until", eta=c.horizon, until=when(c.horizon))
+    return found("horizon", "met", "met", since=when(c.horizon))
+
+
+def _authority_instants(
+    c: Context, address: str, known: Authority, instants: list[int], open_runs: list[str]
+) -> None:
+    """Caches may have fetched an old answer until the address was next seen to serve something else."""
+    for runs in known.runs.values():
+        for run in runs:
+            if run.ended is not None:
+                instants.append(run.ended + run.ttl_ms)
+            elif address in map(canonical, c.plan.authorities):
+                open_runs.append(address)
+
+
+def _seen_old(c: Context) -> bool:
+    return any(known.runs_any() for known in c.evidence.dns.authorities.values())
+
+
+def _unseen_old(c: Context, instants: list[int]) -> bool:
+    """The watch began after the change: only a stated old TTL gives a horizon, from the first sight of new."""
+    firsts = [k.first_new for k in c.evidence.dns.authorities.values() if k.first_new is not None]
+    if c.policy.old_ttl is None or not firsts:
+        return False
+    instants.append(max(firsts) + int(c.policy.old_ttl * 1000))
+    return True
+
+
+def _lowered_late(c: Context) -> list[int]:
+    """A lowered TTL counts only once it has been seen for ``old_ttl`` before the change."""
+    first, change = c.evidence.dns.first_sight, c.evidence.change
+    if first is None or change is None:
+        return []
+    old_ttl = 86400.0 if c.policy.old_ttl is None else c.policy.old_ttl
+    suspect = c.policy.old_ttl is not None or c.evidence.dns.resolver_outlived
+    return [first + int(old_ttl * 1000)] if suspect and change - first < old_ttl * 1000 else []
+
+
+def _resolver_instants(c: Context) -> list[int]:
+    judged, _ = c.split("resolver", c.plan.resolvers)
+    known = (c.evidence.dns.resolvers.get(r) for r in judged)
+    return [k.old_until for k in known if k is not None and k.old_until]
+
+
+def resolvers(c: Context) -> Finding:
+    """No listed resolver still answers old, and a quorum of the platforms is settled."""
+    judged, waived = c.split("resolver", c.plan.resolvers)
+    if not judged:
+        return found("resolvers", "unknown", "none", waived=waived)
+    states = {r: _resolver(c, c.evidence.dns.resolvers.get(r)) for r in judged}
+    for wanted in ("overstaying", "old", "cache", "other"):
+        bad = [r for r in judged if states[r][0] == wanted]
+        if bad:
+            return _unmet(c, wanted, bad, states, waived)
+    dark = [r for r in judged if states[r][0] == "dark"]
+    if dark:
+        return found("resolvers", "unknown", "dark", waived=waived, resolver=dark[0])
+    return _quorum(c, judged, waived, {r: s for r, (s, _) in states.items()})
+
+
+def _unmet(
+    c: Context, code: str, bad: list[str], states: dict[str, tuple[str, int | None]], waived: list[str]
+) -> Finding:
+    known = c.evidence.dns.resolvers[bad[0]]
+    seen = known.last_old or known.samples[-1]
+    etas = [eta for _, eta in (states[r] for r in bad) if eta is not None]
+    eta = max(etas) if code == "old" and len(etas) == len(bad) else None
+    return found("resolvers", "unmet", code, eta=eta, waived=waived, resolver=bad[0], others=len(bad) - 1,
+                 ago=(c.now - seen.at) / 1000, until=when(seen.expires))  # fmt: skip
+
+
+def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
+    """What one resolver's answers say: settled, old, other, cache, overstaying, dark, few or silent."""
+    if known is None or not known.samples:
+        return "silent", None
+    change = c.evidence.change
+    last = known.samples[-1]
+    if last.leads not in ("new",):
+        return _not_new(c, known, last, change)
+    if known.overstaying == last.at:
+        return "overstaying", None
+    since = [s for s in known.samples if change is not None and s.at >= change]
+    if any(_cache_old(s, change) for s in known.caches.values()):
+        return "cache", None
+    until = known.old_until
+    if until > c.now and known.last_old is not None and known.last_old.at >= (change or 0):
+        return "old", c.due(until)
+    if not c.fresh(last.at):
+        return "silent", None
+    needed = c.policy.settle_samples
+    tail = since[-needed:]
+    return ("settled" if len(tail) == needed and all(s.leads == "new" for s in tail) else "few"), None
+
+
+def _not_new(c: Context, known: Resolver, last: Sample, change: int | None) -> tuple[str, int | None]:
+    if last.leads in ("differs", "other", "none"):
+        return ("other" if c.fresh(last.at) or c.now < c.due(last.expires) else "dark"), None
+    if known.overstaying is not None and known.overstaying >= (change or 0) and c.fresh(last.at):
+        return "overstaying", None
+    if c.now < c.due(last.expires) or c.fresh(last.at):
+        return "old", last.expires if last.expires > c.now else None
+    return "dark", None
+
+
+def _cache_old(sample: Sample, change: int | None) -> bool:
+    return change is not None and sample.at >= change and sample.leads not in ("new", "differs")
+
+
+def _quorum(c: Context, judged: list[str], waived: list[str], states: dict[str, str]) -> Finding:
+    """Platforms, not addresses, are counted: one operator's addresses may be one cache."""
+    platforms: dict[str, list[str]] = {}
+    for resolver in judged:
+        platforms.setdefault(c.plan.platforms.get(resolver, resolver), []).append(states[resolver])
+    settled = sum("settled" in p and "few" not in p for p in platforms.values())
+    few = sum("few" in p for p in platforms.values())
+    total = len(platforms)
+    args = {"settled": settled, "total": total, "needed": _needed(total, c.policy.quorum)}
+    if settled >= args["needed"] and settled:
+        unsettled = any(_resolver(c, c.evidence.dns.resolvers.get(w))[0] != "settled" for w in waived)
+        return found("resolvers", "waived" if unsettled else "met", "met", waived=waived, **args)
+    if settled + few >= args["needed"] and few:
+        return found("resolvers", "unmet", "few", waived=waived, **args)
+    return found("resolvers", "unknown", "quorum", waived=waived, **args)
+
+
+def _needed(total: int, quorum: float) -> int:
+    """The smallest whole number of platforms that is at least the quorum's share."""
+    return next((n for n in range(total + 1) if n >= quorum * total - 1e-9), total)
