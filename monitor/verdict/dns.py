@@ -5,7 +5,7 @@ from __future__ import annotations
 from monitor.evidence.dns import Authority, Resolver, Sample
 from monitor.evidence.names import canonical
 from monitor.verdict.context import Context, found, when
-from monitor.verdict.model import Finding
+from monitor.verdict.model import Finding, State
 
 
 def authority(c: Context) -> Finding:
@@ -29,7 +29,7 @@ def authority(c: Context) -> Finding:
                      total=len(judged))  # fmt: skip
     if silent:
         return found("authority", "unknown", "silent", waived=waived, servers=tuple(silent))
-    state = "waived" if any(not _serves_new(c, canonical(w)) for w in waived) else "met"
+    state: State = "waived" if any(not _serves_new(c, canonical(w)) for w in waived) else "met"
     return found("authority", state, "met", waived=waived, good=len(judged), total=len(judged),
                  since=when(since))  # fmt: skip
 
@@ -47,7 +47,8 @@ def horizon(c: Context) -> Finding:
         _authority_instants(c, address, known, instants, open_runs)
     if open_runs:
         return found("horizon", "unmet", "served", server=open_runs[0])
-    if not _seen_old(c) and not _unseen_old(c, instants):
+    unseen = not _seen_old(c) and not _unseen_old(c, instants)
+    if unseen or not instants:
         return found("horizon", "unknown", "unseen")
     instants.extend(_lowered_late(c))
     instants.extend(_resolver_instants(c))
@@ -74,7 +75,7 @@ def _seen_old(c: Context) -> bool:
 
 
 def _unseen_old(c: Context, instants: list[int]) -> bool:
-    """The watch began after the change: only a stated old TTL gives a horizon, from the first sight of new."""
+    """The watch began after the change: only a stated old TTL gives a horizon."""
     firsts = [k.first_new for k in c.evidence.dns.authorities.values() if k.first_new is not None]
     if c.policy.old_ttl is None or not firsts:
         return False

@@ -1,0 +1,122 @@
+"""The verdict: seven findings and one word, at every instant at which any of them may change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from monitor.evidence.fold import Evidence
+from monitor.evidence.names import canonical
+from monitor.verdict import dns, mail
+from monitor.verdict.context import Context, when
+from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, VerdictWord
+from probes.observation import Observation, Plan, from_ms, to_ms
+
+DNS = ("authority", "horizon", "resolvers")
+
+
+class Judge:
+    """Folds observations in order of ``at`` and judges at each distinct ``at`` and passed deadline."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.evidence = Evidence(plan)
+        self._safe_since: int | None = None  # the generation of the change that was safe once
+        self._deadlines: list[int] = []
+        self._last: Judgement | None = None
+
+    def run(self, observations: Iterable[Observation]) -> Iterator[Judgement]:
+        """Every judgement at which the verdict or a state changed, and one last at the end.
+
+        ``observations`` stand in order of ``at``.
+        """
+        now: int | None = None
+        for seen in observations:
+            at = to_ms(seen.at)
+            if now is not None and at != now:
+                yield from self._settle(now, at)
+            now = at
+            self.evidence.add(seen)
+        if now is not None:
+            yield from self._changed(now)
+            assert self._last is not None
+            yield self._last
+
+    def _settle(self, now: int, until: int) -> Iterator[Judgement]:
+        """Judge at ``now``, then at every deadline before ``until``."""
+        yield from self._changed(now)
+        while self._deadlines and (due := self._deadlines[0]) < until:
+            yield from self._changed(due)
+
+    def _changed(self, now: int) -> Iterator[Judgement]:
+        before = self._last
+        self._last = self.judge(now)
+        if before is None or _shape(before) != _shape(self._last):
+            yield self._last
+
+    def judge(self, now: int) -> Judgement:
+        """The verdict at ``now`` (ms), remembered where it was safe."""
+        c = Context(self.evidence, now)
+        by_name: dict[str, Finding] = {
+            "authority": dns.authority(c),
+            "horizon": dns.horizon(c),
+            "resolvers": dns.resolvers(c),
+            "canaries": mail.canaries(c),
+            "arrivals": mail.arrivals(c),
+            "quiet": mail.quiet(c),
+            "stragglers": mail.stragglers(c),
+        }
+        findings = tuple(by_name[name] for name in REQUIREMENTS)
+        word, code, args = self._word(c, findings)
+        if word == "safe":
+            self._safe_since = self.evidence.generation
+        self._deadlines = sorted(c.deadlines)
+        return Judgement(
+            at=from_ms(now), verdict=word, findings=findings, code=code, args=args, eta=_eta(findings),
+            share_bound=c.bound, confidence=c.policy.confidence, changed_at=when(self.evidence.change),
+            horizon=when(c.horizon),
+        )  # fmt: skip
+
+    def _word(self, c: Context, findings: tuple[Finding, ...]) -> tuple[VerdictWord, str, dict[str, str]]:
+        """The first that holds, in the order of verdict.md."""
+        alarm = self._alarm(c)
+        if alarm is not None:
+            return "alarm", alarm[0], alarm[1]
+        word = self._calm_word(findings)
+        return word, f"verdict.{word}", {}
+
+    def _calm_word(self, findings: tuple[Finding, ...]) -> VerdictWord:
+        unmet = [f.name for f in findings if f.state == "unmet"]
+        if self.evidence.change is None:
+            return "before"
+        if unmet and self._safe_since == self.evidence.generation:
+            return "regressed"
+        if any(name in DNS for name in unmet):
+            return "propagating"
+        if unmet:
+            return "draining"
+        return "blind" if any(f.state == "unknown" for f in findings) else "safe"
+
+    def _alarm(self, c: Context) -> tuple[str, dict[str, str]] | None:
+        """The new side is broken, or an authority says something nobody planned."""
+        if self.evidence.change is None:
+            return None
+        for address in c.authorities()[0]:
+            known = self.evidence.dns.authorities.get(address)
+            if known is None or known.sample is None or not c.fresh(known.sample.at):
+                continue
+            leads = self.evidence.dns.now_leads(f"authority:{canonical(address)}", known.sample, c.plan)
+            if leads in ("other", "none"):
+                return f"verdict.alarm_{leads}", {"server": address}
+        broken = mail.broken_route(c)
+        return None if broken is None else (f"verdict.alarm_{broken[1]}", {"route": broken[0]})
+
+
+def _shape(judgement: Judgement) -> tuple[str, ...]:
+    return (judgement.verdict, *(f.state for f in judgement.findings))
+
+
+def _eta(findings: tuple[Finding, ...]) -> datetime | None:
+    """The latest of the requirements' etas; None where waiting is not enough for one of them."""
+    waiting = [f.eta for f in findings if f.state in ("unmet", "unknown")]
+    known = [eta for eta in waiting if eta is not None]
+    return max(known) if known and len(known) == len(waiting) else None
