@@ -13,22 +13,7 @@ from monitor.exits import Exit, Failure
 
 # name: (module below monitor.commands, one line of help). Kept here so that --help imports none of them.
 COMMANDS = {
-    "init": ("init", "Write a commented cutover.toml, asking only what cannot be looked up."),
-    "plan": ("plan", "Check a plan: every mistake at once, with file, line and what to write."),
-    "watch": ("watch", "Watch the move: dashboard, or one line a change with --headless."),
-    "attach": ("attach", "Open the dashboard on a journal that another process writes."),
-    "status": ("status", "Print the verdict from the journal. Exit 0 only when it is safe."),
-    "cutover": ("operator", "Declare that the change was made now (or taken back)."),
-    "waive": ("operator", "Waive one subject, with a reason that every report shows."),
-    "unwaive": ("operator", "Take a waiver back."),
-    "note": ("operator", "Put a remark into the record."),
-    "report": ("report", "Write the proof: one HTML file and one JSON file."),
-    "verify": ("verify", "Check that the journal's evidence was never changed."),
-    "export": ("export", "Write the journal as JSON Lines."),
     "replay": ("replay", "Judge a recorded cutover again, without any network."),
-    "log": ("log", "Who still sends to this host for a domain, from its mail log."),
-    "resolvers": ("resolvers", "List the public resolvers that the watch can ask."),
-    "rehearse": ("rehearse", "Play a whole cutover on embedded servers and watch it."),
 }
 
 
@@ -53,7 +38,7 @@ class Lazy(click.Group):
 @click.group(
     cls=Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: mxcutover init && mxcutover watch",
+    epilog="Example: mxcutover replay cutover.jsonl",
 )
 @click.version_option(package_name="mxcutover")
 def mxcutover() -> None:

@@ -46,7 +46,7 @@ def horizon(c: Context) -> Finding:
     for address, known in c.evidence.dns.authorities.items():
         _authority_instants(c, address, known, instants, open_runs)
     if open_runs:
-        return found("horizon", "unmet", "served", server=open_runs[0])
+        return found("horizon", "unmet", "served", server=min(open_runs))
     unseen = not _seen_old(c) and not _unseen_old(c, instants)
     if unseen or not instants:
         return found("horizon", "unknown", "unseen")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, inf
+from typing import Any
 
 from monitor.evidence.intervals import Intervals
 from monitor.evidence.mail import Canary, Taken
@@ -65,7 +66,7 @@ def canaries(c: Context) -> Finding:
     return found("canaries", state, "met", waived=waived, routes=tuple(judged), streak=c.policy.canary_streak)
 
 
-def _failing(c: Context, route: str, ends: list[tuple[Canary, str]]) -> tuple[str, dict[str, str]] | None:
+def _failing(c: Context, route: str, ends: list[tuple[Canary, str]]) -> tuple[str, dict[str, Any]] | None:
     """The newest failure among the last ``canary_streak``, where there is one."""
     for canary, end in reversed(ends[-c.policy.canary_streak :]):
         if end != "new":
@@ -125,7 +126,7 @@ def _calm_enough(c: Context, calm: Intervals, taken: list[Taken], since: list[Ta
     wanted = float(c.policy.quiet_for)
     ceiling = 3 * wanted if c.policy.quiet_ceiling is None else float(c.policy.quiet_ceiling)
     low = c.bound is not None and c.bound <= c.policy.share_bound
-    args = {"quiet": quiet_s, "wanted": wanted, "bound": _percent(c.bound)}
+    args: dict[str, Any] = {"quiet": quiet_s, "wanted": wanted, "bound": _percent(c.bound)}
     if quiet_s >= wanted and (low or (quiet_s >= ceiling and c.arrivals_met)):
         return found("quiet", "met", "met" if low else "ceiling", **args)
     missing = _missing(c, quiet_s, wanted, ceiling, low, taken)
@@ -153,7 +154,8 @@ def _missing(
     enough = upper_limit(0, c.policy.confidence) / share / rate if rate and share else inf
     if c.bound is None:
         enough = inf
-    return max(wanted, min(enough, ceiling)) - quiet_s
+    left = max(wanted, min(enough, ceiling)) - quiet_s
+    return left if left > 0 else inf
 
 
 def _percent(share: float | None) -> str:
@@ -237,8 +239,9 @@ def stragglers(c: Context) -> Finding:
     waived = [s for s in c.evidence.waivers if s.startswith("message:")]
     if lacking:
         last = max(lacking, key=lambda t: t.at)
+        message = last.identity or last.queue_id or "?"
         return found("stragglers", "unmet", "missing", waived=waived, count=len(lacking),
-                     recipient=last.recipient or "?", message=last.identity or last.queue_id or "?")  # fmt: skip
+                     recipient=last.recipient or "?", message=message)  # fmt: skip
     if not c.evidence.mail.any_watch("old").touches(first, c.now + 1):
         return found("stragglers", "unknown", "unwatched", waived=waived)
     used = any(t.end > first and any(n in waived for n in t.names) for t in c.evidence.mail.old)

@@ -13,14 +13,16 @@ from typing import Any, Literal
 from monitor.printable import printable
 from monitor.wording.en import CATALOGUE as EN
 from monitor.wording.ja import CATALOGUE as JA
+from monitor.wording.ui_en import UI as UI_EN
+from monitor.wording.ui_ja import UI as UI_JA
 
 Language = Literal["en", "ja"]
-CATALOGUES: dict[Language, dict[str, str]] = {"en": EN, "ja": JA}
+CATALOGUES: dict[Language, dict[str, str]] = {"en": UI_EN | EN, "ja": UI_JA | JA}
 
 
 def say(code: str, args: Mapping[str, Any] | None = None, language: Language = "en") -> str:
     """The sentence for ``code``. A code missing in Japanese falls back to English (a test forbids it)."""
-    template = CATALOGUES[language].get(code) or EN[code]
+    template = CATALOGUES[language].get(code) or CATALOGUES["en"][code]
     return template.format_map({k: shown(v, language) for k, v in (args or {}).items()})
 
 
