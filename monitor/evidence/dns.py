@@ -47,6 +47,8 @@ class Authority:
     sample: Sample | None = None
     last_outcome: str = ""
     last_at: int = 0
+    serial: int | None = None
+    rtt_ms: float | None = None
     first_new: int | None = None
     runs: dict[tuple[str, str], list[Run]] = field(default_factory=dict)
     serving: dict[tuple[str, str], tuple[tuple[str, ...], int]] = field(default_factory=dict)
@@ -66,6 +68,8 @@ class Resolver:
     last_old: Sample | None = None
     old_until: int = 0
     overstaying: int | None = None
+    rtt_ms: float | None = None
+    ede: tuple[int, ...] = ()
     last_outcome: str = ""
     last_at: int = 0
 
@@ -102,9 +106,10 @@ class Dns:
         if host_name(seen.name) != host_name(plan.domain) or seen.type != "MX":
             self._host(known, seen, at, plan)
             return None
-        known.last_outcome, known.last_at = seen.outcome, at
+        known.last_outcome, known.last_at, known.rtt_ms = seen.outcome, at, seen.rtt_ms
         if seen.outcome not in USABLE:
             return None
+        known.serial = seen.serial if seen.serial is not None else known.serial
         if self.first_sight is None:
             self.first_sight = at
         leads = self.leads(f"authority:{address}", seen.rrset, seen.outcome, plan)
@@ -147,7 +152,8 @@ class Dns:
         known = self.resolvers.setdefault(seen.resolver, Resolver())
         if host_name(seen.name) != host_name(plan.domain) or seen.type != "MX":
             return
-        known.last_outcome, known.last_at = seen.outcome, at
+        known.last_outcome, known.last_at, known.rtt_ms = seen.outcome, at, seen.rtt_ms
+        known.ede = seen.ede
         if seen.outcome not in USABLE:
             return
         leads = self.leads(source, seen.rrset, seen.outcome, plan)

@@ -34,6 +34,7 @@ class Evidence:
         self.dns = Dns()
         self.mail = MailFacts()
         self.waivers: dict[str, str] = {}
+        self.waived_at: dict[str, tuple[str, int]] = {}
         self.change: int | None = None
         self.first_change: int | None = None
         self.generation = 0
@@ -123,5 +124,7 @@ class Evidence:
             self._taken_back()
         elif seen.action == "waive":
             self.waivers[seen.subject] = seen.reason
+            self.waived_at[seen.subject] = (seen.reason, at)
         elif seen.action == "unwaive":
             self.waivers.pop(seen.subject, None)
+            self.waived_at.pop(seen.subject, None)

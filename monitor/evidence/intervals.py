@@ -58,7 +58,7 @@ class Intervals:
 
     def touches(self, begin: int, end: int) -> bool:
         """Whether any of it lies inside ``[begin, end)``."""
-        return bisect_right(self._ends, begin) < bisect_left(self._begins, end)
+        return begin < end and bisect_right(self._ends, begin) < bisect_left(self._begins, end)
 
     def last(self) -> int | None:
         return self._ends[-1] if self._ends else None

@@ -25,6 +25,7 @@ class Canary:
     landed: dict[str, int] = field(default_factory=dict)
     folder: dict[str, str] = field(default_factory=dict)
     latency_ms: float | None = None
+    hops: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,6 +42,8 @@ class Taken:
     disposition: str
     queue_id: str | None
     still_comes: bool
+    helo: str | None = None
+    source: str = "log"
 
     @property
     def identity(self) -> str | None:
@@ -81,7 +84,7 @@ class MailFacts:
         at = to_ms(seen.at)
         canary.landed[seen.side] = min(at, canary.landed.get(seen.side, at))
         canary.folder[seen.side] = seen.folder
-        canary.latency_ms = seen.latency_ms
+        canary.latency_ms, canary.hops = seen.latency_ms, seen.hops
 
     def coverage(self, seen: Coverage) -> None:
         begin, end = to_ms(seen.from_), to_ms(seen.to)
@@ -115,7 +118,7 @@ class MailFacts:
         end = accepted + 1000 if accepted % 1000 == 0 else accepted + 1
         return Taken(
             accepted, end, seen.recipient, seen.message_id, seen.digest, seen.client, seen.origin,
-            seen.disposition, seen.queue_id, _still_comes(seen),
+            seen.disposition, seen.queue_id, _still_comes(seen), seen.helo, seen.source,
         )  # fmt: skip
 
     def account(self, side: str, account: str, state: str, detail: str, at: int) -> None:

@@ -126,6 +126,11 @@ def _unmet(
                  ago=(c.now - seen.at) / 1000, until=when(seen.expires))  # fmt: skip
 
 
+def resolver_state(c: Context, known: Resolver | None) -> str:
+    """settled, old, other, cache, overstaying, dark, few (samples) or silent."""
+    return _resolver(c, known)[0]
+
+
 def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     """What one resolver's answers say: settled, old, other, cache, overstaying, dark, few or silent."""
     if known is None or not known.samples:

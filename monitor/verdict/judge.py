@@ -23,27 +23,36 @@ class Judge:
         self._safe_since: int | None = None  # the generation of the change that was safe once
         self._deadlines: list[int] = []
         self._last: Judgement | None = None
+        self.now: int | None = None
+        self._judged: int | None = None
 
     def run(self, observations: Iterable[Observation]) -> Iterator[Judgement]:
         """Every judgement at which the verdict or a state changed, and one last at the end.
 
         ``observations`` stand in order of ``at``.
         """
-        now: int | None = None
         for seen in observations:
-            at = to_ms(seen.at)
-            if now is not None and at != now:
-                yield from self._settle(now, at)
-            now = at
-            self.evidence.add(seen)
-        if now is not None:
-            yield from self._changed(now)
+            yield from self.fold(seen)
+        if self.now is not None:
+            yield from self._changed(self.now)
             assert self._last is not None
             yield self._last
 
-    def _settle(self, now: int, until: int) -> Iterator[Judgement]:
-        """Judge at ``now``, then at every deadline before ``until``."""
-        yield from self._changed(now)
+    def fold(self, seen: Observation) -> Iterator[Judgement]:
+        """Fold one observation, none earlier than the one before; first judge what lies between."""
+        at = to_ms(seen.at)
+        if self.now is not None and at != self.now:
+            yield from self.settle(at)
+        self.now = at
+        self.evidence.add(seen)
+
+    def settle(self, until: int) -> Iterator[Judgement]:
+        """Judge at the last observation's time, then at every deadline before ``until`` (ms)."""
+        if self.now is None:
+            return
+        if self._judged != self.now:
+            self._judged = self.now
+            yield from self._changed(self.now)
         while self._deadlines and (due := self._deadlines[0]) < until:
             yield from self._changed(due)
 
