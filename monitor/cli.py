@@ -13,6 +13,12 @@ from monitor.exits import Exit, Failure
 
 # name: (module below monitor.commands, one line of help). Kept here so that --help imports none of them.
 COMMANDS = {
+    "cutover": ("operator", "Declare that the change was made now (or taken back)."),
+    "waive": ("operator", "Waive one subject, with a reason that every report shows."),
+    "unwaive": ("operator", "Take a waiver back."),
+    "note": ("operator", "Put a remark into the record."),
+    "verify": ("verify", "Check that the journal's evidence was never changed."),
+    "export": ("export", "Write the journal as JSON Lines."),
     "replay": ("replay", "Judge a recorded cutover again, without any network."),
 }
 

@@ -170,6 +170,18 @@ class JournalReader:
             raise Failure(f"journal {self.path} holds no plan", Exit.BAD_DATA)
         return plan
 
+    def of_kind(self, kind: str) -> list[Observation]:
+        """All evidence of one kind that is not an answer of DNS, in order: few and far between."""
+        with failures(self.path):
+            rows = self.database.execute(
+                "SELECT line FROM observations WHERE json_extract(line, '$.kind') = ? ORDER BY batch, seq",
+                (kind,),
+            ).fetchall()
+            try:
+                return [decode(line) for (line,) in rows]
+            except BadObservation as error:
+                raise Failure(f"journal {self.path} holds a bad line ({error})", Exit.BAD_DATA) from error
+
     def close(self) -> None:
         self.database.conn.close()
         if self._copy is not None:
