@@ -120,12 +120,21 @@ class Chronicle:
             return ()
         end = to_ms(self.newest) // self.slot_ms
         old, fresh = _count(old_at, self.slot_ms), _count(new_at, self.slot_ms)
-        return tuple(
-            self._point(slot, new, old.get(slot, 0), fresh.get(slot, 0)) for slot in range(begin, end + 1)
-        )[-SLOTS:]
+        words: dict[str, tuple[str, ...]] = {}
+        points = []
+        for slot in range(begin, end + 1):
+            words |= self.resolver_words.get(slot, {})  # a resolver's last word holds until its next
+            points.append(self._point(slot, words, new, old.get(slot, 0), fresh.get(slot, 0)))
+        return tuple(points[-SLOTS:])
 
-    def _point(self, slot: int, new: frozenset[tuple[str, ...]], old: int, fresh: int) -> SharePoint:
-        words = self.resolver_words.get(slot, {})
+    def _point(
+        self,
+        slot: int,
+        words: dict[str, tuple[str, ...]],
+        new: frozenset[tuple[str, ...]],
+        old: int,
+        fresh: int,
+    ) -> SharePoint:
         on_new = sum(tuple(sorted(rrset)) in new for rrset in words.values())
         return SharePoint(
             at=from_ms(slot * self.slot_ms),

@@ -1,0 +1,1 @@
+"""The Textual dashboard: ``from monitor.dashboard.app import Dashboard`` (loads Textual)."""
