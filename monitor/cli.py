@@ -13,10 +13,15 @@ from monitor.exits import Exit, Failure
 
 # name: (module below monitor.commands, one line of help). Kept here so that --help imports none of them.
 COMMANDS = {
+    "init": ("init", "Write a commented plan, asking only what cannot be looked up."),
+    "plan": ("plan", "Check a plan: every mistake at once, with what to write instead."),
+    "attach": ("attach", "Open the dashboard on a journal that another process writes."),
+    "status": ("status", "Print the verdict from a journal. Exit 0 only when it is safe."),
     "cutover": ("operator", "Declare that the change was made now (or taken back)."),
     "waive": ("operator", "Waive one subject, with a reason that every report shows."),
     "unwaive": ("operator", "Take a waiver back."),
     "note": ("operator", "Put a remark into the record."),
+    "report": ("report", "Write the proof: one HTML file and one JSON file."),
     "verify": ("verify", "Check that the journal's evidence was never changed."),
     "export": ("export", "Write the journal as JSON Lines."),
     "replay": ("replay", "Judge a recorded cutover again, without any network."),

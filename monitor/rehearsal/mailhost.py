@@ -146,8 +146,10 @@ class MailHost:
         self._queue.add(task)
         task.add_done_callback(self._queue.discard)
 
-    def full(self) -> bool:
-        return len(self._queue) >= QUEUE_LIMIT
+    @property
+    def queued(self) -> int:
+        """Messages that wait to be relayed."""
+        return len(self._queue)
 
     def _stamped(self, arrival: Arrival, raw: bytes, helo: str, secure: bool) -> bytes:
         """With the trace lines of RFC 5321 section 4.4; ``with`` as RFC 3848 names it."""
@@ -308,7 +310,7 @@ class _Handler:
         return reply
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        if self._host.full():
+        if self._host.queued >= QUEUE_LIMIT:
             return "452 4.3.1 Insufficient system storage"
         content = envelope.content
         raw = content if isinstance(content, bytes) else (content or "").encode()

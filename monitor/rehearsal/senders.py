@@ -6,7 +6,6 @@ import asyncio
 import random
 import ssl
 from datetime import datetime, timedelta
-from email.message import EmailMessage
 from email.utils import format_datetime
 
 import aiosmtplib
@@ -26,7 +25,16 @@ RETRY_PAUSE = 4.0
 HISTORY = 600.0  # how far the old host's log and mailboxes reach back, in the scenario's seconds
 SPAM_SHARE = 0.1
 HOME = DOMAIN.rstrip(".")
-SUBJECTS = ("Offer 4711", "Minutes of Tuesday", "Re: dates", "Invoice", "Newsletter", "見積書", "Lunch?")
+# The last but one as RFC 2047 encodes 見積書.
+SUBJECTS = (
+    "Offer 4711",
+    "Minutes",
+    "Re: dates",
+    "Invoice",
+    "Newsletter",
+    "=?utf-8?b?6KaL56mN5pu4?=",
+    "Lunch?",
+)
 
 
 class Sender(Struct, frozen=True, kw_only=True):
@@ -79,17 +87,16 @@ class Post:
     def letter(self, sender: str, at: datetime, but: str = "") -> Letter:
         self._number += 1
         recipient = self.random.choice([f"{a}@{HOME}" for a in ACCOUNTS if f"{a}@{HOME}" != but])
-        message = EmailMessage()
-        message["From"] = sender
-        message["To"] = recipient
-        message["Subject"] = self.random.choice(SUBJECTS)
-        message["Date"] = format_datetime(at)
-        message["Message-ID"] = f"<{self._number}.{self._mark}@{sender.rpartition('@')[2]}>"
-        if self.random.random() < SPAM_SHARE:
-            message["X-Spam-Flag"] = "YES"
-        message.set_content(f"Letter {self._number}.\n")
-        raw = message.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        return Letter(message_id=message["Message-ID"], recipient=recipient, raw=raw)
+        message_id = f"<{self._number}.{self._mark}@{sender.rpartition('@')[2]}>"
+        spam = self.random.random() < SPAM_SHARE
+        lines = (
+            f"From: {sender}", f"To: {recipient}", f"Subject: {self.random.choice(SUBJECTS)}",
+            f"Date: {format_datetime(at)}", f"Message-ID: {message_id}", "MIME-Version: 1.0",
+            "Content-Type: text/plain; charset=us-ascii", *(["X-Spam-Flag: YES"] if spam else []), "",
+            f"Letter {self._number}.", "",
+        )  # fmt: skip
+        raw = "\r\n".join(lines).encode("ascii")
+        return Letter(message_id=message_id, recipient=recipient, raw=raw)
 
 
 async def write(sender: Sender, post: Post, net: Loopback, pace: Pace, truth: Truth) -> None:

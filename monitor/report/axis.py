@@ -85,7 +85,7 @@ def markers(axis: Axis, snapshot: Snapshot, words: Words, top: float, bottom: fl
     close = len(places) == 2 and abs(places["change"] - places["horizon"]) < 90
     parts = []
     for kind, x in places.items():
-        before = (close and x == min(places.values())) or x > WIDTH - RIGHT - 110
+        before = x == min(places.values()) if close else x > WIDTH - 118
         parts.append(leaf("line", x1=x, x2=x, y1=top - 6, y2=bottom, class_=f"marker {kind}"))
         side = "end" if before else "start"
         parts.append(

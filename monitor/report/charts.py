@@ -59,20 +59,21 @@ def _share_grid(top: float, height: float) -> Html:
 
 
 def _series(name: str, points: tuple[SharePoint, ...], axis: Axis, top: float, height: float) -> Html:
-    """One line, broken where nothing was seen."""
+    """One line, broken where nothing was seen; a slot that stands alone is a dot."""
     half = _slot(points) / 2
-    lines: list[list[str]] = [[]]
+    runs: list[list[tuple[float, float]]] = [[]]
     for point in points:
         share = getattr(point, name)
         if share is None:
-            lines.append([])
-            continue
-        y = top + height * (1 - min(1.0, max(0.0, share)))
-        lines[-1].append(f"{axis.x(point.at + half):.1f} {y:.1f}")
-    drawn = [line if len(line) > 1 else line * 2 for line in lines if line]
-    return leaf(
-        "path", d=" ".join("M" + " L".join(line) for line in drawn) or "M0 0", class_=f"series {name}"
-    )
+            runs.append([])
+        else:
+            runs[-1].append((axis.x(point.at + half), top + height * (1 - min(1.0, max(0.0, share)))))
+    drawn = " ".join("M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in run) for run in runs if len(run) > 1)
+    dots = [
+        leaf("circle", cx=x, cy=y, r=3, class_=f"dot {name}")
+        for ((x, y),) in (r for r in runs if len(r) == 1)
+    ]
+    return join([leaf("path", d=drawn, class_=f"series {name}") if drawn else None, dots])
 
 
 def _series_labels(ends: dict[str, float | None], words: Words, top: float, height: float) -> Html:
@@ -157,21 +158,10 @@ def _quiet(snapshot: Snapshot, axis: Axis, words: Words, top: float, height: flo
     wide = right - left
     area = leaf("rect", x=left, y=top, width=wide, height=height, class_="quiet", fill="url(#h-quiet)")
     label = words("mark.quiet", quiet=words.span(snapshot.quiet_seconds))
-    inside = wide > 160
-    place = (left + right) / 2 if inside else right
-    return join(
-        [
-            area,
-            el(
-                "text",
-                label,
-                x=place,
-                y=top + height / 2,
-                class_="mark quietlabel",
-                text_anchor="middle" if inside else "end",
-            ),
-        ]
-    )
+    inside = _width(label) < wide
+    x = (left + right) / 2 if inside else right + 8
+    side = "mid" if inside else "start"
+    return join([area, el("text", label, x=x, y=top + height / 2, class_=f"mark quietlabel {side}")])
 
 
 def _watched(snapshot: Snapshot, axis: Axis, words: Words, y: float) -> Html | None:

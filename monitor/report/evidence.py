@@ -160,7 +160,7 @@ def _matrix(s: Snapshot, w: Words) -> Html | None:
 
 
 def _route_row(r: RouteRow, w: Words) -> list[Child]:
-    label = [el("code", clip(r.route, 80)), None if r.planned else [" ", el("small", w("route.unplanned"))]]
+    label = [_route(r.route), None if r.planned else [" ", el("small", w("route.unplanned"))]]
     counts = r.counts
     return [
         [label, _waived(r.waived, w)],
@@ -170,6 +170,11 @@ def _route_row(r: RouteRow, w: Words) -> list[Child]:
         _count(counts.get("refused", 0), "warn"), _count(sum(counts.get(f, 0) for f in UNDERWAY), "calm"),
         str(r.streak), _ms(r.median_ms),
     ]  # fmt: skip
+
+
+def _route(route: str) -> Html:
+    """A route's name, on one line unless it is a long one."""
+    return el("code", clip(route, 80), class_="k" if len(route) <= 24 else None)
 
 
 def _count(n: int, tone: str) -> Html:
@@ -188,7 +193,7 @@ def _latest(s: Snapshot, w: Words) -> Html | None:
 def _canary_row(c: CanaryRow, w: Words) -> list[Child]:
     folder = None if c.folder in (None, "INBOX") else [" ", el("code", clip(c.folder, 60))]
     return [
-        moment(w, c.sent_at), el("code", clip(c.route, 80)), [sign(c.fate, w(f"fate.{c.fate}")), folder],
+        moment(w, c.sent_at), _route(c.route), [sign(c.fate, w(f"fate.{c.fate}")), folder],
         _ms(c.latency_ms), clip(c.recipient), clip(name(c.host) if c.host else None), clip(c.reply),
     ]  # fmt: skip
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from msgspec import Struct
 
+from monitor.printable import printable
 from monitor.report import charts
 from monitor.report.evidence import evidence
 from monitor.report.exceptions import TlsException
@@ -16,6 +17,7 @@ from monitor.report.parts import SIGNS, TONES, clip, facts, figure, lines, liste
 from monitor.report.words import Words, name, percent_up
 from monitor.snapshot import Snapshot
 from monitor.verdict.model import Finding, Judgement
+from probes.observation import stamp
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _EVENTS = 120  # newest lines of the log that the page shows; report.json has all
@@ -46,7 +48,7 @@ SECTIONS = (
 def page(c: Content) -> str:
     """The whole document."""
     w = c.words
-    title = w("title", domain=name(c.snapshot.plan.domain))
+    title = w("title", domain=printable(name(c.snapshot.plan.domain), 100))
     head = el(
         "head",
         leaf("meta", charset="utf-8"),
@@ -371,6 +373,12 @@ def _verify(c: Content) -> Child:
                 (w("verify.sha256"), el("code", clip(seal.sha256, 128))),
             ]
         ),
-        el("pre", el("code", "mxcutover verify JOURNAL\nmxcutover report JOURNAL -o DIR")),
+        el(
+            "pre",
+            el(
+                "code",
+                f"mxcutover verify JOURNAL\nmxcutover report JOURNAL -o DIR --at {stamp(c.snapshot.now)}",
+            ),
+        ),
         el("p", w("verify.how")),
     ]

@@ -313,6 +313,7 @@ REPORT: dict[str, str] = {
     "report.verify.none": "This report was not made from a sealed journal, so there is no chain to check it against.",
     "report.verify.batches": "Last batch",
     "report.verify.sha256": "SHA-256 of the chain",
-    "report.verify.how": "The first command checks the whole chain and names the first batch that does not fit. Up to the "
-    "batch named here, its hash must be the one above. The second makes the report again from the same evidence.",
+    "report.verify.how": "The first command recomputes the whole chain and names the first batch that does not fit; while nothing has been "
+    "added, it ends with the batch and the hash above. The second makes this report again from the journal, with the same "
+    "batch and hash however much has been added since.",
 }

@@ -1,0 +1,158 @@
+"""``mxcutover init``: a commented plan from what is given, looked up, and asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from monitor.exits import Exit, Failure
+from monitor.plan import values
+from monitor.plan.load import DEFAULT, check
+from monitor.plan.mistakes import Wrong
+from monitor.plan.template import Known, write
+
+
+class Value(click.ParamType[str]):
+    """A flag's or an answer's value, judged as the plan judges it."""
+
+    def __init__(self, parse: Callable[[str], object], name: str) -> None:
+        self.parse = parse
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            self.parse(str(value))
+        except Wrong as wrong:
+            self.fail(f"{wrong.what}; {wrong.write}", param, ctx)
+        return str(value)
+
+
+def _server(text: str) -> None:
+    """``HOST:PORT``."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise Wrong(f"{text!r} has no port", "write it as mail.example.jp:993")
+    values.host(host.strip("[]"))
+
+
+def _account(text: str) -> None:
+    """``ADDRESS`` or ``ADDRESS=REFERENCE``."""
+    address, equals, secret = text.partition("=")
+    values.mailbox(address)
+    if equals:
+        values.secret(secret)
+
+
+DOMAIN = Value(values.domain, "DOMAIN")
+NAME = Value(values.pattern, "NAME")
+ADDRESS = Value(values.address, "ADDRESS")
+SERVER = Value(_server, "HOST:PORT")
+ACCOUNT = Value(_account, "ADDRESS")
+
+
+@click.command(epilog="Example: mxcutover init example.jp --new-mx mx1.new.example")
+@click.argument("domain", required=False, type=DOMAIN)
+@click.option("--old-mx", multiple=True, type=NAME, help="Old exchange (default: today's MX).")
+@click.option("--old-address", multiple=True, type=ADDRESS, help="Its addresses (default: looked up).")
+@click.option("--old-imap", type=SERVER, help="Mailboxes on old: mail.example.jp:993.")
+@click.option("--old-submission", type=SERVER, help="Sending through old: port 587 or 465.")
+@click.option("--new-mx", multiple=True, type=NAME, help="New exchange, in order of preference.")
+@click.option("--new-address", multiple=True, type=ADDRESS, help="Its addresses (default: looked up).")
+@click.option("--new-imap", type=SERVER, help="Mailboxes on new.")
+@click.option("--new-submission", type=SERVER, help="Sending through new.")
+@click.option("--account", multiple=True, type=ACCOUNT, help="Mailbox[=file:PATH, its password].")
+@click.option("--accounts-file", metavar="CSV", help="Many mailboxes: address,old_login,…")
+@click.option("--log", metavar="PATH", help="The old host's Postfix log.")
+@click.option("--no-lookup", is_flag=True, help="Ask no DNS.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=DEFAULT, help="[cutover.toml]")
+@click.option("-f", "--force", is_flag=True, help="Overwrite it.")
+def init(domain: str | None, output: Path, force: bool, no_lookup: bool, **flags: Any) -> None:
+    """Write a commented plan. Asks what it can't find out; with flags, nothing."""
+    if output.exists() and not force:
+        raise Failure(f"{output} is there already; --force overwrites it", Exit.USAGE)
+    asking = sys.stdin.isatty() and not any(flags.values())
+    if domain is None:
+        if not asking:
+            raise Failure("no domain; write: mxcutover init example.jp", Exit.USAGE)
+        domain = str(click.prompt("Domain that moves", type=DOMAIN, err=True))
+    known = given(domain, flags)
+    known = known if no_lookup else looked_up(known)
+    known = asked(known) if asking else known
+    save(output, write(known if no_lookup else looked_up(known)), force)
+    click.echo(farewell(output))
+
+
+def given(domain: str, flags: dict[str, Any]) -> Known:
+    return Known(
+        domain=domain.removesuffix("."),
+        old_mx=flags["old_mx"],
+        old_addresses=flags["old_address"],
+        old_imap=flags["old_imap"],
+        old_submission=flags["old_submission"],
+        new_mx=flags["new_mx"],
+        new_addresses=flags["new_address"],
+        new_imap=flags["new_imap"],
+        new_submission=flags["new_submission"],
+        accounts=flags["account"],
+        accounts_file=flags["accounts_file"],
+        log=flags["log"],
+    )
+
+
+def asked(known: Known) -> Known:
+    """What nobody can look up, from the person at the terminal; an empty answer leaves it to be filled in."""
+    old = next(iter(known.old_mx), None)
+    new = _words("New exchanges (names, spaces between)", NAME)
+    first = next((name for name in new if not name.startswith("*.")), None)
+    return msgspec.structs.replace(
+        known,
+        old_imap=_server_at("IMAP of the old host", old, 993),
+        old_submission=_server_at("Submission of the old host", old, 587),
+        log=_ask("Its Postfix log (a path here)", None, ""),
+        new_mx=new,
+        new_imap=_server_at("IMAP of the new host", first, 993),
+        new_submission=_server_at("Submission of the new host", first, 587),
+        accounts=_words("Mailboxes to test with (addresses)", ACCOUNT),
+    )
+
+
+def _server_at(question: str, host: str | None, port: int) -> str | None:
+    return _ask(question, SERVER, f"{host.removesuffix('.')}:{port}" if host else "")
+
+
+def _ask(question: str, kind: click.ParamType[str] | None, default: str) -> str | None:
+    def convert(text: str) -> str:
+        return text if kind is None or not text.strip() else kind.convert(text.strip(), None, None)
+
+    return str(click.prompt(question, default=default, value_proc=convert, err=True)).strip() or None
+
+
+def _words(question: str, kind: click.ParamType[str]) -> tuple[str, ...]:
+    def convert(text: str) -> tuple[str, ...]:
+        return tuple(kind.convert(word, None, None) for word in text.replace(",", " ").split())
+
+    return tuple(click.prompt(question, default="", show_default=False, value_proc=convert, err=True))
+
+
+def looked_up(known: Known) -> Known:
+    return known
+
+
+def save(output: Path, text: str, force: bool) -> None:
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise Failure(f"{output} cannot be written: {error.strerror}", Exit.IO) from None
+
+
+def farewell(output: Path) -> str:
+    """Where it is, and what is still to be filled in."""
+    missing = check(output)
+    lines = [f"Wrote {output}.", *(f"To fill in: {mistake}" for mistake in missing)]
+    return "\n".join([*lines, f"Next: mxcutover {f'plan check {output}' if missing else 'watch'}"])

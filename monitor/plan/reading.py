@@ -1,0 +1,229 @@
+"""The tables of a plan file to the parts of a :class:`CutoverPlan`: one function a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from monitor.plan import values
+from monitor.plan.mistakes import Wrong, nearest
+from monitor.plan.model import Account, Cadence, Host, LogSource, Service, Tls
+from monitor.plan.table import Table
+from probes.observation import Policy
+
+T = TypeVar("T")
+Protocol = Literal["submission", "imap"]
+
+# The registered port of each service and TLS mode (RFC 8314 section 7.3, RFC 6409, RFC 9051).
+PORTS: dict[Protocol, dict[Tls, int]] = {
+    "submission": {"implicit": 465, "starttls": 587, "none": 587},
+    "imap": {"implicit": 993, "starttls": 143, "none": 143},
+}
+ROUTES = ("via-old", "via-new", "to-old", "to-new", "mx")
+WEEK = 7 * 86400.0
+YEAR = 366 * 86400.0
+
+
+def path_beside(table: Table, key: str, example: str, base: Path) -> Path | None:
+    """A file named relative to the plan's own folder."""
+    found = table.text(key, _not_empty, example)
+    return None if found is None else base / Path(found).expanduser()
+
+
+def _not_empty(text: str) -> str:
+    if not text or "\0" in text:
+        raise Wrong("is empty" if not text else "holds a NUL", "write a file's name")
+    return text
+
+
+def host(table: Table, side: str, base: Path) -> Host:
+    mx = table.texts("mx", values.pattern, f"mail.{side}.example")
+    addresses = table.texts("addresses", values.address, "192.0.2.10")
+    smtp = table.table("smtp")
+    submission, imap = table.table("submission"), table.table("imap")
+    names = tuple(n for n in mx if not n.startswith("*.")) + addresses
+    found = Host(
+        mx=mx,
+        addresses=addresses,
+        smtp_port=smtp.number("port", 25, 1, 65535, whole=True),
+        submission=service(submission, "submission", names, base) if "submission" in table else None,
+        imap=service(imap, "imap", names, base) if "imap" in table else None,
+        log=log(table.table("log"), base) if "log" in table else None,
+    )
+    smtp.close()
+    table.close()
+    return found
+
+
+def service(table: Table, protocol: Protocol, names: tuple[str, ...], base: Path) -> Service:
+    """Where only a port or a TLS mode is given the other follows; where no host is, the exchange's."""
+    ports = PORTS[protocol]
+    mode = cast("Tls | None", table.choice("tls", ("implicit", "starttls", "none")))
+    port: int | None = table.number("port", None, 1, 65535, whole=True)
+    by_port: dict[int, Tls] = {ports["implicit"]: "implicit", ports["starttls"]: "starttls"}
+    default: Tls = "implicit" if protocol == "imap" else "starttls"
+    tls = mode or by_port.get(port or 0, default)
+    meant = by_port.get(port or 0, tls)
+    if mode not in (None, "none") and meant != mode:
+        table.wrong("tls", f"port {port} is not one for {mode}", f'write tls = "{meant}", or another port')
+    address = table.text("address", values.address, "192.0.2.10")
+    named = table.text("host", values.host, f"{protocol}.example.jp")
+    if named is None and "host" not in table and not (names or address):
+        table.wrong("host", "is missing", 'write host = "mail.example.jp"')
+    found = Service(
+        host=named or (names[0] if names else address) or ".",
+        port=port or ports[tls],
+        tls=tls,
+        address=address,
+        tls_name=table.text("tls_name", values.host, "mail.example.jp"),
+        ca_file=_ca_file(table, base),
+        verify=table.flag("verify", True),
+    )
+    table.close()
+    return found
+
+
+def _ca_file(table: Table, base: Path) -> Path | None:
+    found = path_beside(table, "ca_file", "ca.pem", base)
+    if found is not None and not found.is_file():
+        table.wrong("ca_file", f"there is no file {found}", "write where the CA's certificate is (PEM)")
+    return found
+
+
+def log(table: Table, base: Path) -> LogSource | None:
+    path = path_beside(table, "path", "/var/log/mail.log", base)
+    if path is None and "path" not in table:
+        table.wrong("path", "is missing", 'write path = "/var/log/mail.log"')
+    table.choice("format", ("postfix",))
+    history, zone = table.flag("history", True), table.text("zone", _zone, "Asia/Tokyo")
+    table.close()
+    return None if path is None else LogSource(path=path, history=history, zone=zone)
+
+
+def _zone(text: str) -> str:
+    from zoneinfo import ZoneInfo, available_timezones
+
+    try:
+        return ZoneInfo(text).key
+    except (ValueError, OSError, KeyError):
+        near = nearest(text, (known.lower() for known in available_timezones()))
+        known = next((z for z in available_timezones() if z.lower() == near), "Asia/Tokyo")
+        raise Wrong(f"{text!r} is not a time zone", f'write an IANA name, as in "{known}"') from None
+
+
+def routes(table: Table) -> tuple[str, ...] | None:
+    return table.texts("routes", _route, "via-old") if "routes" in table else None
+
+
+def _route(text: str) -> str:
+    if text.startswith("mx:"):
+        return "mx:" + values.address(text[3:])
+    if text in ROUTES:
+        return text
+    if text.startswith("relay:"):
+        raise Wrong(f"{text}: a third party's server cannot be sent through yet", "take it out")
+    near = nearest(text, ROUTES)
+    known = f'"{near}"' if near else ", ".join(ROUTES) + " or mx:RESOLVER"
+    raise Wrong(f"{text!r} is not a route", f"write {known}")
+
+
+def policy(table: Table) -> Policy:
+    default = Policy()
+    found = Policy(
+        quiet_for=seconds(table, "quiet_for", default.quiet_for, high=YEAR),
+        share_bound=table.number("share_bound", default.share_bound, 0, 1),
+        confidence=_open(table, "confidence", default.confidence),
+        canary_streak=table.number("canary_streak", default.canary_streak, 1, 1000, whole=True),
+        canary_deadline=seconds(table, "canary_deadline", default.canary_deadline),
+        freshness=seconds(table, "freshness", default.freshness),
+        settle_samples=table.number("settle_samples", default.settle_samples, 1, 1000, whole=True),
+        quiet_ceiling=seconds(table, "quiet_ceiling", None, high=YEAR),
+        sensitivity=seconds(table, "sensitivity", default.sensitivity),
+        quorum=table.number("quorum", default.quorum, 0, 1),
+        old_ttl=seconds(table, "old_ttl", None, low=0, high=YEAR),
+    )
+    if found.quiet_ceiling is not None and found.quiet_ceiling < found.quiet_for:
+        table.wrong("quiet_ceiling", "is shorter than quiet_for", "write at least quiet_for's value")
+    table.close()
+    return found
+
+
+def cadence(table: Table) -> Cadence:
+    default = Cadence()
+    found = Cadence(
+        **{f: seconds(table, f, getattr(default, f), low=0.05) for f in default.__struct_fields__}
+    )
+    table.close()
+    return found
+
+
+def seconds(table: Table, key: str, default: T, low: float = 0.1, high: float = 4 * WEEK) -> float | T:
+    def parse(value: float | str) -> float:
+        found = values.duration(value)
+        if not low <= found <= high:
+            raise Wrong(f"{value} is out of range", f"write {low:g} to {high:g} seconds")
+        return found
+
+    write = f'write {key} = seconds as a number, or "24h", "15m", "90s"'
+    found = table.parsed(key, (float, int, str), parse, write)
+    return default if found is None else found
+
+
+def _open(table: Table, key: str, default: float) -> float:
+    """A number between 0 and 1, neither of them."""
+    found: float = table.number(key, default, 0, 1)
+    if not 0 < found < 1:
+        table.wrong(key, f"{found:g} can never be reached", f"write {key} = {default}")
+        return default
+    return found
+
+
+def endpoints(table: Table) -> dict[str, str]:
+    found = {}
+    for key in table.data:
+        target = table.text(key, values.endpoint, "127.0.0.1:2525")
+        try:
+            source = values.endpoint(key)
+        except Wrong as wrong:
+            table.wrong(key, wrong.what, wrong.write)
+            continue
+        if target is not None:
+            found[source] = target
+    return found
+
+
+def account(row: Table) -> Account | None:
+    """One ``[[account]]``: a login that is not given is the address; a secret may serve both sides."""
+    address = row.text("address", values.mailbox, "suga@example.jp")
+    if address is None and "address" not in row:
+        row.wrong("address", "is missing", 'write address = "suga@example.jp"')
+    logins = [row.text(f"{side}login", _login, "suga") for side in ("", "old_", "new_")]
+    shared, old, new = (_secret(row, side) for side in ("", "old_", "new_"))
+    row.close()
+    if address is None:
+        return None
+    old_login, new_login = (login or logins[0] or address for login in logins[1:])
+    return Account(
+        address=address, old_login=old_login, new_login=new_login,
+        old_secret=old or shared, new_secret=new or shared,
+    )  # fmt: skip
+
+
+def _login(text: str) -> str:
+    if not text or any(not c.isprintable() for c in text):
+        raise Wrong("is empty or holds a control character", "write the login's name")
+    return text
+
+
+def _secret(row: Table, side: str) -> str | None:
+    """``secret``, or its plain forms ``password_file`` and ``password_command``; one of them at most."""
+    forms: dict[str, Any] = {
+        f"{side}secret": values.secret,
+        f"{side}password_file": lambda text: "file:" + _not_empty(text),
+        f"{side}password_command": lambda text: "command:" + _not_empty(text),
+    }
+    found = {key: row.text(key, parse, "file:secrets/suga") for key, parse in forms.items()}
+    given = [key for key, value in found.items() if value]
+    if len(given) > 1:
+        row.wrong(given[1], f"says the same as {given[0]}", "take one of them out")
+    return found[given[0]] if given else None
