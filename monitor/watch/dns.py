@@ -1,0 +1,154 @@
+"""When which name server is asked: spread over time, gently, and everything that is left out is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from monitor.plan.model import CutoverPlan
+from monitor.plan.observed import plan_observation
+from monitor.watch.asking import Asking, Server
+from monitor.watch.known import SILENT, Known, Reachability
+from monitor.watch.pace import PLATFORM_GAP, Backoff, Gates, again_and_again, jittered
+from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Skip, Watcher, now
+
+REDISCOVER = 300.0
+HOSTS_EVERY = 120.0
+ASK_DEADLINE = 60.0
+MISSED_BEFORE_GONE = 3
+_NO_ANSWER = SILENT | {"refused"}
+
+Put = Callable[..., Awaitable[None]]
+
+
+class DnsSchedule:
+    """Authorities and resolvers. ``servers``: the authorities known at the start."""
+
+    def __init__(
+        self, plan: CutoverPlan, asking: Asking, known: Known, put: Put, servers: Sequence[Server]
+    ) -> None:
+        self._plan, self._asking, self._known, self._put = plan, asking, known, put
+        self._servers = {server.address: server for server in servers}
+        self._missed: dict[str, int] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._gates = Gates(min(PLATFORM_GAP, plan.cadence.resolver / 4))
+        self._reach = Reachability(len(plan.resolvers) + len(servers))
+        self._intercepted = False
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._attend(group)
+            group.create_task(self._delegation(group))
+            for index, resolver in enumerate(self._plan.resolvers):
+                group.create_task(self._resolver(resolver, index / len(self._plan.resolvers)))
+
+    # The delegation
+
+    async def _delegation(self, group: asyncio.TaskGroup) -> None:
+        """Walk the delegation again every few minutes: a new authority counts from its first sight."""
+        if self._plan.authorities is not None:
+            return
+        often = min(REDISCOVER, self._plan.cadence.authority * 10)
+        while True:
+            await asyncio.sleep(jittered(often if self._servers else often / 10))
+            try:
+                async with asyncio.timeout(ASK_DEADLINE):
+                    found = await self._asking.discover()
+            except TimeoutError:
+                continue
+            if self._merge(found):
+                self._attend(group)
+                await self._put(plan_observation(self._plan, self._servers, now()))
+
+    def _merge(self, found: Sequence[Server]) -> bool:
+        """Add at once; drop an address only when it was missing several times in a row."""
+        before = dict(self._servers)
+        for server in found:
+            self._servers[server.address] = server
+            self._missed.pop(server.address, None)
+        there = {server.address for server in found}
+        for address in [a for a in self._servers if found and a not in there]:
+            self._missed[address] = self._missed.get(address, 0) + 1
+            if self._missed[address] >= MISSED_BEFORE_GONE:
+                del self._servers[address], self._missed[address]
+        return before.keys() != self._servers.keys()
+
+    def _attend(self, group: asyncio.TaskGroup) -> None:
+        """One task for each authority of the list."""
+        for address in [a for a in self._tasks if a not in self._servers]:
+            self._tasks.pop(address).cancel()
+        for index, (address, server) in enumerate(self._servers.items()):
+            if address not in self._tasks:
+                self._tasks[address] = group.create_task(self._authority(server, index))
+
+    # Asking
+
+    async def _authority(self, server: Server, index: int) -> None:
+        """An authority is never backed off from: its freshness is a requirement of its own."""
+        every = self._plan.cadence.authority
+        await asyncio.sleep(min(1.0, every) * index / 10)
+
+        async def ask() -> None:
+            while True:
+                await self._heard(await self._asked(self._asking.authority(server, self._known.hosts())))
+                await asyncio.sleep(jittered(every))
+
+        await again_and_again(f"authority:{server.address}", ask, self._put)
+
+    async def _resolver(self, resolver: str, phase: float) -> None:
+        every, subject = self._plan.cadence.resolver, f"resolver:{resolver}"
+        platform = self._plan.platforms.get(resolver, resolver)
+        backoff = Backoff(every)
+        rounds = max(1, round(HOSTS_EVERY / every)) if every >= PLATFORM_GAP else 1
+        await asyncio.sleep(every * phase)
+
+        async def ask() -> None:
+            turn = 0
+            while True:
+                await self._gates.enter(platform)
+                hosts = self._known.hosts() if turn % rounds == 0 else ()
+                seen = await self._asked(self._asking.resolver(resolver, hosts))
+                await self._heard(seen)
+                turn = 0 if not _answered(seen) else turn + 1
+                await self._rest(subject, backoff, seen)
+
+        await again_and_again(subject, ask, self._put)
+
+    async def _rest(self, subject: str, backoff: Backoff, seen: Sequence[Observation]) -> None:
+        """The pause until the next question; a longer one than planned goes on record."""
+        if not self._reach.offline:  # then the silence is ours
+            backoff.note(not _answered(seen))
+        if backoff.waiting and not self._reach.offline:
+            reason = f"{backoff.failures} questions in a row without an answer; next in {backoff.pause:.0f} s"
+            await self._put(Skip(at=now(), subject=subject, reason=reason))
+            await asyncio.sleep(jittered(backoff.pause))
+        else:
+            await asyncio.sleep(jittered(backoff.every))
+
+    async def _asked(self, question: Awaitable[Sequence[Observation]]) -> Sequence[Observation]:
+        async with asyncio.timeout(ASK_DEADLINE):
+            return await question
+
+    # The observer itself
+
+    async def _heard(self, seen: Sequence[Observation]) -> None:
+        await self._put(*seen)
+        for one in _answers(seen):
+            source = one.address if isinstance(one, AuthorityAnswer) else one.resolver
+            event = self._reach.hear(source, one.outcome in SILENT)
+            if event is not None:
+                detail = "no name server answers here" if event == "offline" else f"{source} answers again"
+                await self._put(Watcher(at=now(), event=event, detail=detail))  # type: ignore[arg-type]
+            if one.outcome == "intercepted" and not self._intercepted:
+                self._intercepted = True
+                detail = f"port 53 is answered by somebody else here (seen asking {source})"
+                await self._put(Watcher(at=now(), event="intercepted", detail=detail))
+
+
+def _answers(seen: Iterable[Observation]) -> list[AuthorityAnswer | ResolverAnswer]:
+    return [one for one in seen if isinstance(one, (AuthorityAnswer, ResolverAnswer))]
+
+
+def _answered(seen: Iterable[Observation]) -> bool:
+    """Whether any question of the round had an answer worth asking again soon."""
+    return any(one.outcome not in _NO_ANSWER for one in _answers(seen))

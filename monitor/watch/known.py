@@ -1,0 +1,87 @@
+"""What the schedules need to know of what was seen: whom the answers name, where those are, who is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from monitor.plan.model import CutoverPlan
+from monitor.watch.asking import Target
+from probes.observation import AuthorityAnswer, Observation, Plan, ResolverAnswer
+
+MOST_HOSTS = 12
+SILENT = frozenset({"timeout", "unreachable"})
+
+
+def exchanges(rrset: Iterable[str]) -> list[str]:
+    """Exchanges of an MX RRset, lowest preference first (RFC 5321 section 5.1); the null MX names none."""
+    pairs = sorted((int(p), host) for p, _, host in (rdata.partition(" ") for rdata in rrset))
+    return [host.strip() for _, host in pairs if host.strip() != "."]
+
+
+class Known:
+    """Fed with every kept observation, in the order of the record."""
+
+    def __init__(self, plan: CutoverPlan) -> None:
+        planned = [*exchanges(plan.expected_mx), *(name for name in plan.old.mx if "*" not in name)]
+        self._planned = list(dict.fromkeys(planned))
+        self._domain = plan.domain
+        self._mx: dict[str, tuple[datetime, list[str]]] = {}
+        self._addresses: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        self._named: dict[str, list[str]] = {}
+        self.plan: Plan | None = None
+
+    def hear(self, seen: Observation) -> None:
+        if isinstance(seen, Plan):
+            self.plan = seen
+        elif isinstance(seen, AuthorityAnswer):
+            self._names(seen, f"authority:{seen.address}")
+        elif isinstance(seen, ResolverAnswer):
+            self._names(seen, f"resolver:{seen.resolver}")
+            self._resolver(seen)
+
+    def _names(self, seen: AuthorityAnswer | ResolverAnswer, source: str) -> None:
+        if seen.type == "MX" and seen.outcome == "answer" and seen.name == self._domain:
+            self._named[source] = exchanges(seen.rrset)
+
+    def _resolver(self, seen: ResolverAnswer) -> None:
+        if seen.outcome in SILENT:
+            return
+        if seen.type == "MX" and seen.name == self._domain:
+            self._mx[seen.resolver] = (seen.at, exchanges(seen.rrset))
+        elif seen.type in ("A", "AAAA"):
+            self._addresses[seen.resolver, seen.name, seen.type] = seen.rrset
+
+    def hosts(self) -> tuple[str, ...]:
+        """Exchanges whose addresses are to be asked: the planned, the old, and what any answer names."""
+        named = (host for hosts in self._named.values() for host in hosts)
+        return tuple(dict.fromkeys([*self._planned, *named]))[:MOST_HOSTS]
+
+    def target(self, resolver: str, after: datetime) -> Target | None:
+        """Where an outside sender behind ``resolver`` would deliver, by answers not older than ``after``."""
+        at, hosts = self._mx.get(resolver, (after - timedelta(days=1), []))
+        if at < after:
+            return None
+        for host in hosts:
+            for kind in ("A", "AAAA"):
+                for address in self._addresses.get((resolver, host, kind), ()):
+                    return Target(host, address)
+        return None
+
+
+class Reachability:
+    """Whether the watcher itself is cut off: every source of DNS answers was silent at its last question."""
+
+    def __init__(self, expected: int) -> None:
+        self._enough = max(1, min(3, expected))
+        self._silent: dict[str, bool] = {}
+        self.offline = False
+
+    def hear(self, source: str, silent: bool) -> str | None:
+        """``offline`` or ``online`` where that has just changed."""
+        self._silent[source] = silent
+        cut_off = len(self._silent) >= self._enough and all(self._silent.values())
+        if cut_off == self.offline:
+            return None
+        self.offline = cut_off
+        return "offline" if cut_off else "online"

@@ -1,0 +1,79 @@
+"""How often: jitter, back-off, a limit for each operator of resolvers, and work that starts again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+
+from monitor.printable import printable
+from probes.observation import Skip, now
+
+LOG = logging.getLogger(__name__)
+FAILURES_BORNE = 3
+LONGEST = 900.0
+PLATFORM_GAP = 2.0
+_RESTART_FIRST, _RESTART_LONGEST = 1.0, 300.0
+
+
+def jittered(seconds: float) -> float:
+    """``seconds`` give or take a tenth, so that questions never march in step."""
+    return seconds * random.uniform(0.9, 1.1)
+
+
+class Backoff:
+    """After three failures in a row the pause doubles with each, up to ``longest``."""
+
+    def __init__(self, every: float, longest: float = LONGEST) -> None:
+        self.every = every
+        self.longest = max(every, min(longest, every * 30))
+        self.failures = 0
+
+    def note(self, failed: bool) -> None:
+        self.failures = self.failures + 1 if failed else 0
+
+    @property
+    def pause(self) -> float:
+        over = min(self.failures - FAILURES_BORNE, 30)
+        return self.every if over <= 0 else min(self.every * 2.0**over, self.longest)
+
+    @property
+    def waiting(self) -> bool:
+        return self.pause > self.every
+
+
+class Gates:
+    """At most one question each ``gap`` seconds to a platform, however many addresses it has."""
+
+    def __init__(self, gap: float) -> None:
+        self._gap = gap
+        self._free: dict[str, float] = defaultdict(float)
+
+    async def enter(self, platform: str) -> None:
+        at = max(time.monotonic(), self._free[platform])
+        self._free[platform] = at + self._gap
+        await asyncio.sleep(at - time.monotonic())
+
+
+async def again_and_again(
+    subject: str, work: Callable[[], Awaitable[None]], put: Callable[..., Awaitable[None]]
+) -> None:
+    """Run ``work`` for ever. A fault in it is put on record by kind and told on stderr; it never ends the
+    watch. Pauses double up to five minutes while it fails at once."""
+    pause = _RESTART_FIRST
+    while True:
+        began = time.monotonic()
+        try:
+            await work()
+        except Exception as error:
+            kind = type(error).__name__
+            LOG.warning("mxcutover: %s: %s: %s", printable(subject), kind, printable(str(error)))
+            LOG.debug("where", exc_info=True)
+            await put(Skip(at=now(), subject=subject, reason=f"the probe failed ({kind}); tried again"))
+        if time.monotonic() - began > 10 * pause:
+            pause = _RESTART_FIRST
+        await asyncio.sleep(jittered(pause))
+        pause = min(pause * 2, _RESTART_LONGEST)
