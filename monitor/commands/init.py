@@ -106,14 +106,19 @@ def given(domain: str, flags: dict[str, Any]) -> Known:
 
 def asked(known: Known) -> Known:
     """What nobody can look up, from the person at the terminal; an empty answer leaves it to be filled in."""
-    old = next(iter(known.old_mx), None)
+    was = known.old_mx or _words("Old exchanges (names, spaces between)", NAME)
+    old = next((name for name in was if not name.startswith("*.")), None)
+    old_imap = _server_at("IMAP of the old host", old, 993)
+    old_submission = _server_at("Submission of the old host", old, 587)
+    log = _ask("Its Postfix log (a path here)", None, "")
     new = _words("New exchanges (names, spaces between)", NAME)
     first = next((name for name in new if not name.startswith("*.")), None)
     return msgspec.structs.replace(
         known,
-        old_imap=_server_at("IMAP of the old host", old, 993),
-        old_submission=_server_at("Submission of the old host", old, 587),
-        log=_ask("Its Postfix log (a path here)", None, ""),
+        old_mx=was,
+        old_imap=old_imap,
+        old_submission=old_submission,
+        log=log,
         new_mx=new,
         new_imap=_server_at("IMAP of the new host", first, 993),
         new_submission=_server_at("Submission of the new host", first, 587),

@@ -69,7 +69,8 @@ def _side(known: Known, side: str) -> str:
     exchange = next((name for name in mx if not name.startswith("*.")), f"mail.{side}.example")
     return "\n".join(
         (
-            f'# {what} Names may be patterns ("*.mail.protection.outlook.com"); addresses decide over names.',
+            f'# {what} Names may be patterns, as in "*.mail.protection.outlook.com".',
+            "# Where both are given, addresses decide.",
             f"[{side}]",
             _line("mx", mx, f'["mail.{side}.example"]'),
             _line("addresses", addresses, '["192.0.2.10"]'),
