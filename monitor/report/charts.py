@@ -32,7 +32,7 @@ def share_chart(snapshot: Snapshot, words: Words) -> Html | None:
     body = [
         _share_grid(top, height),
         time_labels(axis, top + height, height),
-        markers(axis, snapshot, words, top - 8, top + height),
+        markers(axis, snapshot, words, top - 14, top + height),
         *(_series(name, snapshot.shares, axis, top, height) for name in ("dns", "mail")),
         _series_labels(ends, words, top, height),
     ]

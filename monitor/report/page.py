@@ -364,6 +364,8 @@ def _verify(c: Content) -> Child:
     w, seal = c.words, c.seal
     if seal is None:
         return [_heading(w, "verify"), el("p", w("verify.none"))]
+    again = f"mxcutover report JOURNAL -o DIR --at {stamp(c.snapshot.now)}"
+    commands = ("mxcutover verify JOURNAL", again)
     return [
         _heading(w, "verify"),
         el("p", w("verify.about")),
@@ -373,12 +375,6 @@ def _verify(c: Content) -> Child:
                 (w("verify.sha256"), el("code", clip(seal.sha256, 128))),
             ]
         ),
-        el(
-            "pre",
-            el(
-                "code",
-                f"mxcutover verify JOURNAL\nmxcutover report JOURNAL -o DIR --at {stamp(c.snapshot.now)}",
-            ),
-        ),
+        el("pre", el("code", join([commands[0], Html("\n"), commands[1]]))),
         el("p", w("verify.how")),
     ]

@@ -111,7 +111,7 @@ REPORT: dict[str, str] = {
     "report.chart.verdict.caption": "The verdict over time and, below it, the state of each requirement.",
     "report.chart.share": "Share of DNS and of mail on the new server over time",
     "report.chart.share.desc": "Last seen on the new server: DNS {dns}, mail {mail}.",
-    "report.chart.share.caption": "How much of DNS (solid: caches of the watched resolvers) and of real mail (dashed) "
+    "report.chart.share.caption": "How much of DNS (solid, dots: caches of the watched resolvers) and of real mail (dashed, rings) "
     "was on the new server. A line breaks where nothing was seen.",
     "report.chart.old": "Mail taken by the old server over time",
     "report.chart.old.desc": "{n} messages in the time shown; quiet and watched for {quiet} now.",

@@ -110,7 +110,7 @@ REPORT: dict[str, str] = {
     "report.chart.verdict.caption": "判定の推移と、その下に各条件の状態を示します。",
     "report.chart.share": "新サーバーへ移ったDNSとメールの割合の推移",
     "report.chart.share.desc": "最後に見えた割合は、DNSが{dns}、メールが{mail}です。",
-    "report.chart.share.caption": "監視中のフルリゾルバーのキャッシュ(実線)と実際のメール(破線)のうち、新サーバーに移った割合です。"
+    "report.chart.share.caption": "監視中のフルリゾルバーのキャッシュ(実線・点)と実際のメール(破線・輪)のうち、新サーバーに移った割合です。"
     "何も見えなかった間は線が途切れます。",
     "report.chart.old": "旧サーバーが受け取ったメールの推移",
     "report.chart.old.desc": "表示期間に{n}通。現在、監視下の静穏が{quiet}続いています。",
