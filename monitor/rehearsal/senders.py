@@ -145,17 +145,16 @@ class Colleague:
         self.set_to(host, login)
 
     def set_to(self, host: Identity, login: tuple[str, str]) -> None:
-        self._host = host
-        self._login = login
+        self._setting = host, login
 
     async def write(self, post: Post, net: Loopback, pace: Pace, truth: Truth) -> None:
         """Write to colleagues for ever; what is refused is noted and not tried again."""
         while True:
             await pace.sleep(post.pause(COLLEAGUE_INTERVAL))
             letter = post.letter(self.address, moment(), but=self.address)
-            host = self._host
+            host, login = self._setting
             try:
-                await self._submit(letter, net)
+                await self._submit(letter, net, host, login)
                 _note_sent(truth, letter, self.address, host.name)
             except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
                 refused = Refused(
@@ -163,8 +162,7 @@ class Colleague:
                 )
                 truth.refused.append(refused)
 
-    async def _submit(self, letter: Letter, net: Loopback) -> None:
-        host = self._host
+    async def _submit(self, letter: Letter, net: Loopback, host: Identity, login: tuple[str, str]) -> None:
         implicit = host.submission_tls == "implicit"
         sock = await net.connect(self._client, host.addresses[0], host.submission_port)
         smtp = aiosmtplib.SMTP(
@@ -172,7 +170,7 @@ class Colleague:
             use_tls=implicit, start_tls=not implicit, tls_context=self._tls,
         )  # fmt: skip
         async with smtp:
-            await smtp.login(*self._login)
+            await smtp.login(*login)
             await smtp.sendmail(self.address, [letter.recipient], letter.raw)
 
 
