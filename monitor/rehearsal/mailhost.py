@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import AsyncIterator
 from email.parser import BytesHeaderParser
 from email.utils import format_datetime
 from typing import Any, Literal
@@ -350,9 +351,21 @@ async def hand_over(
     client = aiosmtplib.SMTP(
         sock=sock, hostname=None, port=None, local_hostname=who[0], start_tls=False, timeout=TIMEOUT
     )
-    async with client:
+    async with talking(client):
         await client.ehlo()
         await client.mail(sender)
         await client.rcpt(recipient)
         response = await client.data(raw)
     return str(response.message)
+
+
+@contextlib.asynccontextmanager
+async def talking(client: aiosmtplib.SMTP) -> AsyncIterator[None]:
+    """Connected, and said goodbye to; after any failure simply closed (aiosmtplib's own context waits for
+    the answer to a QUIT even where the wait for an earlier answer was cancelled)."""
+    try:
+        await client.connect()
+        yield
+        await client.quit()
+    finally:
+        client.close()

@@ -23,7 +23,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 class MailLog:
-    """Appends to ``path``; ``host`` is the log host's short name. Every line is flushed."""
+    """Appends to ``path``; ``host`` is the log host's short name. Lines of now are flushed at once, past ones by ``flush``."""
 
     def __init__(self, path: Path, host: str) -> None:
         self._host = host
@@ -32,7 +32,12 @@ class MailLog:
     def close(self) -> None:
         self._out.close()
 
+    def flush(self) -> None:
+        self._out.flush()
+
     def line(self, program: str, text: str, at: datetime | None = None) -> None:
+        if self._out.closed:  # a connection that ends with the world
+            return
         stamp = (at or datetime.now(UTC)).isoformat(timespec="microseconds")
         self._out.write(f"{stamp} {self._host} postfix/{program}: {text}\n")
         if at is None:

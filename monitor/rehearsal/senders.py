@@ -12,7 +12,7 @@ import aiosmtplib
 from msgspec import Struct
 
 from monitor.rehearsal.loopback import Loopback, Pace
-from monitor.rehearsal.mailhost import Identity, exchange, hand_over
+from monitor.rehearsal.mailhost import Identity, exchange, hand_over, talking
 from monitor.rehearsal.maillog import Arrival, MailLog, queue_id
 from monitor.rehearsal.scenarios import ACCOUNTS, DOMAIN, HABITS
 from monitor.rehearsal.store import Store
@@ -169,7 +169,7 @@ class Colleague:
             sock=sock, hostname=host.name, port=None, local_hostname=self._client[0], timeout=10,
             use_tls=implicit, start_tls=not implicit, tls_context=self._tls,
         )  # fmt: skip
-        async with smtp:
+        async with talking(smtp):
             await smtp.login(*login)
             await smtp.sendmail(self.address, [letter.recipient], letter.raw)
 
@@ -185,6 +185,7 @@ def write_history(post: Post, log: MailLog, old: Store, new: Store, pace: Pace, 
             back += post.pause(INTERVAL)
     for at, sender in sorted(moments, key=lambda entry: entry[0]):
         _past_letter(post.letter(sender.envelope, at), sender, at, log, old, new)
+    log.flush()
     return len(moments)
 
 

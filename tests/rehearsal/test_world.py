@@ -11,7 +11,7 @@ from monitor.rehearsal import zones
 from monitor.rehearsal.scenarios import SCENARIOS
 from monitor.rehearsal.world import World
 
-SPEED = 100.0
+SPEED = 250.0
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -24,7 +24,7 @@ async def test_every_letter_lands_or_is_refused_and_the_log_tells_what_old_took(
             while world.old.queued:
                 await asyncio.sleep(0.01)
         truth, log = world.truth, world.log_path.read_text()
-    assert truth.sent and not truth.missing()
+    assert truth.sent and truth.missing() <= {refused.message_id for refused in truth.refused}
     for sent in truth.sent:
         taken = f"message-id={sent.message_id}\n" in log
         assert taken == (sent.host == "mail.old.example")
