@@ -23,7 +23,10 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 class MailLog:
-    """Appends to ``path``; ``host`` is the log host's short name. Lines of now are flushed at once, past ones by ``flush``."""
+    """Appends to ``path``; ``host`` is the log host's short name.
+
+    Lines of now are flushed at once, past ones by ``flush``.
+    """
 
     def __init__(self, path: Path, host: str) -> None:
         self._host = host
