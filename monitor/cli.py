@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import click
 
 from monitor.exits import Exit, Failure
+from monitor.printable import printable
+
+LONGEST = 4000  # characters of one failure's line
 
 # name: (module below monitor.commands, one line of help). Kept here so that --help imports none of them.
 COMMANDS = {
@@ -41,7 +45,8 @@ class Lazy(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands alone: with the two options of every program they would not fit on 24 lines."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
 
@@ -49,30 +54,48 @@ class Lazy(click.Group):
 @click.group(
     cls=Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: mxcutover replay cutover.jsonl",
+    options_metavar="[-h] [--version]",
+    epilog="Example: mxcutover init && mxcutover plan check    (COMMAND -h tells more)",
 )
 @click.version_option(package_name="mxcutover")
 def mxcutover() -> None:
-    """May the old mail server be retired? Watches a domain's move and proves the answer."""
+    """May the old mail server be retired? Watches the move, proves the answer."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code (the table in ``monitor.exits``)."""
     try:
         result: Any = mxcutover.main(arguments, prog_name="mxcutover", standalone_mode=False)
+        sys.stdout.flush()
         return int(result) if isinstance(result, int) else Exit.OK
     except Failure as failure:
-        print(f"mxcutover: {failure}", file=sys.stderr)
-        return failure.code
+        return _say(str(failure), failure.code)
     except click.ClickException as error:
         error.show()
         return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # click's own answer to a reader that went away
         return Exit.IO
+    except OSError as error:
+        # What a command did not foresee: most often standard output itself, on a full disk or a closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        return Exit.IO if isinstance(error, BrokenPipeError) else _say(_os_error(error), Exit.IO)
+
+
+def _say(line: str, code: Exit) -> Exit:
+    print(f"mxcutover: {printable(line, LONGEST)}", file=sys.stderr)
+    return code
+
+
+def _os_error(error: OSError) -> str:
+    reason = error.strerror or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else f"input or output failed: {reason}"
 
 
 def run() -> None:
+    """The installed command. A terminal that cannot show a character gets a stand-in, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

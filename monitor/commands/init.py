@@ -15,6 +15,7 @@ from monitor.plan import values
 from monitor.plan.load import DEFAULT, check
 from monitor.plan.mistakes import Wrong
 from monitor.plan.template import Known, write
+from monitor.printable import printable
 
 
 class Value(click.ParamType[str]):
@@ -159,5 +160,6 @@ def save(output: Path, text: str, force: bool) -> None:
 def farewell(output: Path) -> str:
     """Where it is, and what is still to be filled in."""
     missing = check(output)
-    lines = [f"Wrote {output}.", *(f"To fill in: {mistake}" for mistake in missing)]
-    return "\n".join([*lines, f"Next: mxcutover {f'plan check {output}' if missing else 'watch'}"])
+    shown = printable(str(output))
+    lines = [f"Wrote {shown}.", *(f"To fill in: {mistake}" for mistake in missing)]
+    return "\n".join([*lines, f"Next: mxcutover {f'plan check {shown}' if missing else 'watch'}"])

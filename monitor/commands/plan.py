@@ -31,7 +31,7 @@ def check(file: Path) -> int:
         click.echo(str(mistake), err=True)
     if mistakes or found is None:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        click.echo(f"mxcutover: {file}: {count}", err=True)
+        click.echo(f"mxcutover: {printable(str(file))}: {count}", err=True)
         return Exit.BAD_PLAN
     click.echo("\n".join(summary(found)))
     return Exit.OK
@@ -51,7 +51,7 @@ def summary(plan: CutoverPlan) -> list[str]:
         "proof": f"{span(plan.policy.quiet_for)} quiet, {plan.policy.canary_streak} canaries a route",
         "journal": str(plan.journal),
     }
-    lines = [f"{plan.path}: no mistake. Watched will be:"]
+    lines = [f"{printable(str(plan.path))}: no mistake. Watched will be:"]
     lines += [f"  {key:<11}{printable(text)}" for key, text in rows.items()]
     return lines + [f"  note       {printable(note)}" for note in notes(plan)]
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.cli import COMMANDS
+
 RUN = [sys.executable, "-c", "import sys; from monitor.cli import main; sys.exit(main(sys.argv[1:]))"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 FLAGS = ["example.jp", "--no-lookup"] + [
@@ -127,3 +129,34 @@ def test_a_flag_is_judged_before_anything_is_written(tmp_path: Path, flag: str) 
     done = run(tmp_path, "init", "example.jp", "--no-lookup", flag)
     assert done.returncode == 2 and flag.partition("=")[0] in done.stderr and "hunter2" not in done.stderr
     assert not (tmp_path / "cutover.toml").exists()
+
+
+def test_help_of_plan_check_fits_and_asks_for_nothing(tmp_path: Path) -> None:
+    lines = run(tmp_path, "plan", "check", "-h").stdout.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80 and "Example" in lines[-1]
+
+
+def test_each_command_has_one_line_in_the_help(tmp_path: Path) -> None:
+    lines = run(tmp_path, "--help").stdout.splitlines()
+    assert all(
+        any(line == f"  {name:<9}{said}".rstrip() for line in lines) for name, (_, said) in COMMANDS.items()
+    )
+
+
+def test_a_full_disk_is_one_line_and_74(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*RUN, "--help"], check=False, env=ENVIRONMENT, stdout=full, stderr=-1, text=True
+        )
+    assert (done.returncode, done.stderr) == (
+        74,
+        "mxcutover: input or output failed: No space left on device\n",
+    )
+
+
+def test_a_reader_that_went_away_is_74_without_a_word(tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([*RUN, "--help"], check=False, env=ENVIRONMENT, stdout=writes, stderr=-1, text=True)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (74, "")
