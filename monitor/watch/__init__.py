@@ -20,7 +20,7 @@ from monitor.verdict.model import Judgement
 from monitor.watch.asking import Asking, Server
 from monitor.watch.clock import Clock
 from monitor.watch.dns import DnsSchedule
-from monitor.watch.intake import Intake
+from monitor.watch.intake import TOLD, Intake
 from monitor.watch.known import Known
 from monitor.watch.mail import MailSchedule
 from probes.observation import Observation, Watcher, now
@@ -48,7 +48,8 @@ class Watch:
 
         Resumes what the journal holds. Raises ``Failure`` where the journal cannot be written (74).
         """
-        await asyncio.to_thread(self._load)
+        history = await asyncio.to_thread(self._load)
+        self._intake.tell(history, self._journal.positions().get(TOLD, -1))
         try:
             servers = await self._opened()
             self._ready = True
@@ -85,15 +86,14 @@ class Watch:
 
     # Beginning
 
-    def _load(self) -> None:
-        """Fold what was kept before; its changes are history and were reported then."""
+    def _load(self) -> list[Judgement]:
+        """Fold what was kept before; most of its changes were reported then."""
         last: datetime | None = None
         with JournalReader(self._journal.path) as reader:
             for batch in reader.batches():
                 self._intake.load(batch.observations)
                 last = batch.kept_at
-        if last is not None:
-            self.fold.advance(last)
+        return self.fold.advance(last) if last is not None else []
 
     async def _opened(self) -> list[Server]:
         """The plan as it is now, on record if it differs from the one there, and that the watch began."""

@@ -1,0 +1,53 @@
+"""Passwords by reference: resolved when first needed, once a mailbox, kept in memory only."""
+
+from __future__ import annotations
+
+import asyncio
+
+from monitor.exits import Exit, Failure
+from monitor.plan.model import Account, CutoverPlan
+from monitor.plan.secrets import resolve
+from probes.observation import Side
+from probes.secret import Secret
+
+
+class Vault:
+    """The secrets of a plan. Usable before and inside an event loop."""
+
+    def __init__(self, plan: CutoverPlan) -> None:
+        self._plan = plan
+        self._known: dict[tuple[Side, str], Secret] = {}
+
+    def prompt(self) -> None:
+        """Ask at the terminal for what the plan wants typed, before a screen takes the terminal."""
+        sides: tuple[Side, Side] = ("old", "new")
+        for account in self._plan.accounts:
+            for side in sides:
+                if (reference(side, account) or "").strip() == "prompt":
+                    self._resolve(side, account)
+
+    async def secret(self, side: Side, account: Account) -> Secret:
+        """Raises ``Failure`` 69 or 78 when the reference's source does not give it."""
+        known = self._known.get((side, account.address))
+        return known if known is not None else await asyncio.to_thread(self._resolve, side, account)
+
+    def forget(self, side: Side, account: Account) -> None:
+        """After a refused login: the source may hold another one by now. What was typed stays."""
+        if (reference(side, account) or "").strip() != "prompt":
+            self._known.pop((side, account.address), None)
+
+    def _resolve(self, side: Side, account: Account) -> Secret:
+        where = reference(side, account)
+        if where is None:
+            raise Failure(f"the plan has no secret for {account.address} on {side}", Exit.BAD_PLAN)
+        secret = resolve(where, self._plan.path.parent, f"{login(side, account)} on the {side} host")
+        self._known[side, account.address] = secret
+        return secret
+
+
+def reference(side: Side, account: Account) -> str | None:
+    return account.old_secret if side == "old" else account.new_secret
+
+
+def login(side: Side, account: Account) -> str:
+    return account.old_login if side == "old" else account.new_login
