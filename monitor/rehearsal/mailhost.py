@@ -23,6 +23,7 @@ from monitor.rehearsal.truth import Landed, Refused, Truth, moment
 
 RELAY_ATTEMPTS = 20
 RELAY_PAUSE = 3.0  # of the scenario's seconds
+LEAST_PAUSE = 0.1  # real seconds: TTLs do not get shorter than one
 QUEUE_LIMIT = 500
 SIZE_LIMIT = 1_000_000
 TIMEOUT = 30.0
@@ -209,7 +210,7 @@ class MailHost:
                 if status.startswith("bounced"):
                     self._refused(arrival.message_id, recipient, status)
                 return
-            await self._pace.sleep(RELAY_PAUSE)
+            await self._pace.sleep(max(RELAY_PAUSE, LEAST_PAUSE * self._pace.speed))
         self._refused(arrival.message_id, recipient, "expired in the queue")
 
     def _refused(self, message_id: str, recipient: str, reply: str) -> None:

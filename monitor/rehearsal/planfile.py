@@ -48,7 +48,7 @@ def write_plan(world: World) -> None:
     _write_accounts(world)
     chosen = policy(world.pace)
     tables: dict[str, dict[str, Any]] = {
-        "": {"domain": DOMAIN.rstrip(".")},
+        "": {"version": 1, "domain": DOMAIN.rstrip(".")},
         "old": {"mx": [zones.OLD_MX.rstrip(".")], "addresses": [zones.OLD_ADDRESS]},
         "old.submission": _service(world.old.who, "submission", world.ca_path),
         "old.imap": _service(world.old.who, "imap", world.ca_path),

@@ -46,7 +46,7 @@ class World:
         self.log_path = directory / "mail.log"
         self.acts_done = asyncio.Event()
         self.changed_at: datetime | None = None
-        self._on_act = on_act or (lambda act: None)
+        self.on_act = on_act or (lambda act: None)
         self._post = Post(seed)
 
     # -- building it ----------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class World:
             "mailbox-mended": self.new.refuses.__delitem__,
         }
         deeds[act.do](act.subject)
-        self._on_act(act)
+        self.on_act(act)
 
     def _change(self, _: str) -> None:
         self.primary.load(zones.children(self.pace, changed=True))

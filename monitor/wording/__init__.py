@@ -13,13 +13,18 @@ from typing import Any, Literal
 from monitor.printable import printable
 from monitor.wording.en import CATALOGUE as EN
 from monitor.wording.ja import CATALOGUE as JA
+from monitor.wording.rehearsal_en import REHEARSAL as REHEARSAL_EN
+from monitor.wording.rehearsal_ja import REHEARSAL as REHEARSAL_JA
 from monitor.wording.report_en import REPORT as REPORT_EN
 from monitor.wording.report_ja import REPORT as REPORT_JA
 from monitor.wording.ui_en import UI as UI_EN
 from monitor.wording.ui_ja import UI as UI_JA
 
 Language = Literal["en", "ja"]
-CATALOGUES: dict[Language, dict[str, str]] = {"en": UI_EN | REPORT_EN | EN, "ja": UI_JA | REPORT_JA | JA}
+CATALOGUES: dict[Language, dict[str, str]] = {
+    "en": UI_EN | REPORT_EN | REHEARSAL_EN | EN,
+    "ja": UI_JA | REPORT_JA | REHEARSAL_JA | JA,
+}
 
 
 def say(code: str, args: Mapping[str, Any] | None = None, language: Language = "en") -> str:

@@ -1,0 +1,112 @@
+"""A world that plays and the real watch of it, until the story is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from monitor.journal import post
+from monitor.rehearsal.scenarios import Act
+from monitor.rehearsal.world import World
+from monitor.snapshot import Snapshot
+from monitor.verdict.model import Judgement
+from probes.observation import Operator, now
+
+# Real seconds beyond the scenario's own length: to start, to stop, and for a slow machine.
+GRACE = 60.0
+LOOK = 0.1
+
+
+class Watching(Protocol):
+    """What a story needs of ``monitor.watch.Watch``."""
+
+    def snapshot(self) -> Snapshot | None: ...
+
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+class Listener(Protocol):
+    """Who is told what happens; each call returns at once."""
+
+    def acted(self, act: Act) -> None: ...
+
+    def judged(self, judgement: Judgement) -> None: ...
+
+
+class Story:
+    """One rehearsal; also a feed for the dashboard. ``journal`` is where the change gets declared.
+
+    The story is over when all acts are done and the verdict is safe, or when the scenario's length has
+    passed. ``linger``: real seconds for which the watch goes on after that, for somebody who looks at it.
+    """
+
+    def __init__(
+        self, world: World, journal: Path, linger: float = 0, listener: Listener | None = None
+    ) -> None:
+        self.world = world
+        self.latest: Judgement | None = None
+        self.judged: list[Judgement] = []
+        self._journal = journal
+        self._linger = linger
+        self.ended: Callable[[], object] = bool  # called when it is over
+        self._listener = listener
+        world.on_act = self.acted
+        self._watch: Watching | None = None
+        self._stop = asyncio.Event()
+        self._declaring: set[asyncio.Task[int]] = set()
+
+    def watch_with(self, watch: Watching) -> None:
+        self._watch = watch
+
+    def snapshot(self) -> Snapshot | None:
+        return None if self._watch is None else self._watch.snapshot()
+
+    def stop(self) -> None:
+        """End it early."""
+        self._stop.set()
+
+    def changed(self, judgement: Judgement) -> None:
+        """The watch's ``on_change``."""
+        self.latest = judgement
+        self.judged.append(judgement)
+        if self._listener is not None:
+            self._listener.judged(judgement)
+
+    def acted(self, act: Act) -> None:
+        """The world's ``on_act``: who changes the MX also says so, as ``mxcutover cutover`` does."""
+        if act.do == "change-mx":
+            word = Operator(at=now(), action="cutover", subject="", reason="")
+            task = asyncio.ensure_future(asyncio.to_thread(post, self._journal, word))
+            self._declaring.add(task)
+        if self._listener is not None:
+            self._listener.acted(act)
+
+    async def run(self) -> None:
+        """Play and watch. Raises what the watch raises, and ``TimeoutError`` if it does not end in time."""
+        assert self._watch is not None
+        length = self.world.pace.real(self.world.scenario.length) + self._linger
+        async with asyncio.timeout(length + GRACE), asyncio.TaskGroup() as group:
+            ending = asyncio.Event()
+            watching = group.create_task(self._watch.run(ending))
+            playing = group.create_task(self.world.play())
+            await self._over(playing, watching)
+            await self._wait(self._linger)
+            playing.cancel()
+            await asyncio.gather(*self._declaring, return_exceptions=True)
+            ending.set()
+        self.ended()
+
+    async def _over(self, playing: asyncio.Task[None], watching: asyncio.Task[None]) -> None:
+        while not (playing.done() or watching.done() or self._stop.is_set()):
+            safe = self.latest is not None and self.latest.verdict == "safe"
+            if safe and self.world.acts_done.is_set():
+                return
+            await asyncio.sleep(LOOK)
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
