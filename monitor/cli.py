@@ -17,7 +17,7 @@ LONGEST = 4000  # characters of one failure's line
 
 # name: (module below monitor.commands, one line of help). Kept here so that --help imports none of them.
 COMMANDS = {
-    "init": ("init", "Write a commented plan, asking only what cannot be looked up."),
+    "init": ("init", "Write a commented plan; asks for what it needs, or takes flags."),
     "plan": ("plan", "Check a plan: every mistake at once, with what to write instead."),
     "attach": ("attach", "Open the dashboard on a journal that another process writes."),
     "status": ("status", "Print the verdict from a journal. Exit 0 only when it is safe."),

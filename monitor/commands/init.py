@@ -1,4 +1,4 @@
-"""``mxcutover init``: a commented plan from what is given, looked up, and asked."""
+"""``mxcutover init``: a commented plan from what is given and asked."""
 
 from __future__ import annotations
 
@@ -58,22 +58,21 @@ ACCOUNT = Value(_account, "ADDRESS")
 
 @click.command(epilog="Example: mxcutover init example.jp --new-mx mx1.new.example")
 @click.argument("domain", required=False, type=DOMAIN)
-@click.option("--old-mx", multiple=True, type=NAME, help="Old exchange (default: today's MX).")
-@click.option("--old-address", multiple=True, type=ADDRESS, help="Its addresses (default: looked up).")
+@click.option("--old-mx", multiple=True, type=NAME, help="Old exchange: today's MX.")
+@click.option("--old-address", multiple=True, type=ADDRESS, help="Its address.")
 @click.option("--old-imap", type=SERVER, help="Mailboxes on old: mail.example.jp:993.")
 @click.option("--old-submission", type=SERVER, help="Sending through old: port 587 or 465.")
 @click.option("--new-mx", multiple=True, type=NAME, help="New exchange, in order of preference.")
-@click.option("--new-address", multiple=True, type=ADDRESS, help="Its addresses (default: looked up).")
+@click.option("--new-address", multiple=True, type=ADDRESS, help="Its address.")
 @click.option("--new-imap", type=SERVER, help="Mailboxes on new.")
 @click.option("--new-submission", type=SERVER, help="Sending through new.")
 @click.option("--account", multiple=True, type=ACCOUNT, help="Mailbox[=file:PATH, its password].")
 @click.option("--accounts-file", metavar="CSV", help="Many mailboxes: address,old_login,…")
 @click.option("--log", metavar="PATH", help="The old host's Postfix log.")
-@click.option("--no-lookup", is_flag=True, help="Ask no DNS.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=DEFAULT, help="[cutover.toml]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite it.")
-def init(domain: str | None, output: Path, force: bool, no_lookup: bool, **flags: Any) -> None:
-    """Write a commented plan. Asks what it can't find out; with flags, nothing."""
+def init(domain: str | None, output: Path, force: bool, **flags: Any) -> None:
+    """Write a commented plan. Asks at the terminal; with flags, nothing."""
     if output.exists() and not force:
         raise Failure(f"{output} is there already; --force overwrites it", Exit.USAGE)
     asking = sys.stdin.isatty() and not any(flags.values())
@@ -82,9 +81,7 @@ def init(domain: str | None, output: Path, force: bool, no_lookup: bool, **flags
             raise Failure("no domain; write: mxcutover init example.jp", Exit.USAGE)
         domain = str(click.prompt("Domain that moves", type=DOMAIN, err=True))
     known = given(domain, flags)
-    known = known if no_lookup else looked_up(known)
-    known = asked(known) if asking else known
-    save(output, write(known if no_lookup else looked_up(known)), force)
+    save(output, write(asked(known) if asking else known), force)
     click.echo(farewell(output))
 
 
@@ -106,21 +103,25 @@ def given(domain: str, flags: dict[str, Any]) -> Known:
 
 
 def asked(known: Known) -> Known:
-    """What nobody can look up, from the person at the terminal; an empty answer leaves it to be filled in."""
+    """What is not known yet, from the person at the terminal; an empty answer leaves it to be filled in."""
     was = known.old_mx or _words("Old exchanges (names, spaces between)", NAME)
+    old_addresses = known.old_addresses or _words("Their addresses", ADDRESS)
     old = next((name for name in was if not name.startswith("*.")), None)
     old_imap = _server_at("IMAP of the old host", old, 993)
     old_submission = _server_at("Submission of the old host", old, 587)
     log = _ask("Its Postfix log (a path here)", None, "")
     new = _words("New exchanges (names, spaces between)", NAME)
+    new_addresses = _words("Their addresses", ADDRESS)
     first = next((name for name in new if not name.startswith("*.")), None)
     return msgspec.structs.replace(
         known,
         old_mx=was,
+        old_addresses=old_addresses,
         old_imap=old_imap,
         old_submission=old_submission,
         log=log,
         new_mx=new,
+        new_addresses=new_addresses,
         new_imap=_server_at("IMAP of the new host", first, 993),
         new_submission=_server_at("Submission of the new host", first, 587),
         accounts=_words("Mailboxes to test with (addresses)", ACCOUNT),
@@ -143,10 +144,6 @@ def _words(question: str, kind: click.ParamType[str]) -> tuple[str, ...]:
         return tuple(kind.convert(word, None, None) for word in text.replace(",", " ").split())
 
     return tuple(click.prompt(question, default="", show_default=False, value_proc=convert, err=True))
-
-
-def looked_up(known: Known) -> Known:
-    return known
 
 
 def save(output: Path, text: str, force: bool) -> None:

@@ -110,14 +110,10 @@ def _log(known: Known) -> tuple[str, ...]:
 
 def _mx(known: Known) -> str:
     planned = tuple(f"{10 * n} {name}" for n, name in enumerate(known.new_mx, 1) if not name.startswith("*"))
-    today = (
-        f"# Today: {', '.join(map(printable, known.old_mx))}" if known.old_mx else "# Today: not looked up"
-    )
     ttl = f", TTL {known.ttl} s" if known.ttl is not None else ""
-    return "\n".join(
-        ("# The MX records as they are to be after the change.", today + ttl + ".", "[mx]",
-         _line("planned", planned, '["10 mx1.new.example"]'))
-    )  # fmt: skip
+    today = (f"# Today: {', '.join(map(printable, known.old_mx))}{ttl}.",) if known.old_mx else ()
+    about = "# The MX records as they are to be after the change."
+    return "\n".join((about, *today, "[mx]", _line("planned", planned, '["10 mx1.new.example"]')))
 
 
 def _accounts(known: Known) -> str:

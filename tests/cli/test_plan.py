@@ -14,7 +14,7 @@ from monitor.cli import COMMANDS
 
 RUN = [sys.executable, "-c", "import sys; from monitor.cli import main; sys.exit(main(sys.argv[1:]))"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-FLAGS = ["example.jp", "--no-lookup"] + [
+FLAGS = ["example.jp"] + [
     f"--{flag}"
     for flag in (
         "old-mx=mail.example.jp",
@@ -64,15 +64,15 @@ def test_init_overwrites_only_when_told(tmp_path: Path) -> None:
 
 
 def test_init_says_what_is_still_missing(tmp_path: Path) -> None:
-    written = run(tmp_path, "init", "example.jp", "--no-lookup", "-o", "bare.toml")
+    written = run(tmp_path, "init", "example.jp", "-o", "bare.toml")
     assert written.returncode == 0
     assert {"old", "new", "mx.planned"} <= {line.split(": ")[2] for line in written.stdout.splitlines()[1:-1]}
 
 
 def test_init_asks_a_person_and_takes_no_nonsense(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    answers = ["exa mple", "example.jp", "mail.example.jp", "imap.example.jp", "imap.example.jp:993", "", "",
-               "mx1.new.example", "", "", "suga@example.jp"]  # fmt: skip
+    old = ["mail.example.jp", "192.0.2.10", "imap.example.jp", "imap.example.jp:993", "", ""]
+    answers = ["exa mple", "example.jp", *old, "mx1.new.example", "", "", "", "suga@example.jp"]
     os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
     asked = run(tmp_path, "init", stdin=theirs)
     os.close(ours)
@@ -87,7 +87,7 @@ BAD = [
     (["plan", "check"], 78, "cutover.toml: there is no plan; write one with: mxcutover init"),
     (["plan", "check", "."], 74, ". cannot be read: Is a directory"),
     (["init"], 2, "no domain; write: mxcutover init example.jp"),
-    (["init", "a.jp", "--no-lookup", "-o", "none/x.toml"], 74, "none/x.toml cannot be written: No such"),
+    (["init", "a.jp", "-o", "none/x.toml"], 74, "none/x.toml cannot be written: No such"),
 ]
 
 
@@ -126,7 +126,7 @@ FLAGS_WRONG = [
 
 @pytest.mark.parametrize("flag", [f"--{flag}" for flag in FLAGS_WRONG])
 def test_a_flag_is_judged_before_anything_is_written(tmp_path: Path, flag: str) -> None:
-    done = run(tmp_path, "init", "example.jp", "--no-lookup", flag)
+    done = run(tmp_path, "init", "example.jp", flag)
     assert done.returncode == 2 and flag.partition("=")[0] in done.stderr and "hunter2" not in done.stderr
     assert not (tmp_path / "cutover.toml").exists()
 
