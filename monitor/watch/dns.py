@@ -9,7 +9,7 @@ from monitor.plan.model import CutoverPlan
 from monitor.plan.observed import plan_observation
 from monitor.watch.asking import Asking, Server
 from monitor.watch.known import SILENT, Known, Reachability
-from monitor.watch.pace import PLATFORM_GAP, Backoff, Gates, again_and_again, jittered
+from monitor.watch.pace import PLATFORM_GAP, Backoff, Gates, again_and_again, jittered, rest
 from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Skip, Watcher, now
 
 REDISCOVER = 300.0
@@ -50,7 +50,7 @@ class DnsSchedule:
             return
         often = min(REDISCOVER, self._plan.cadence.authority * 10)
         while True:
-            await asyncio.sleep(jittered(often if self._servers else often / 10))
+            await rest(jittered(often if self._servers else often / 10))
             try:
                 async with asyncio.timeout(ASK_DEADLINE):
                     found = await self._asking.discover()
@@ -91,7 +91,7 @@ class DnsSchedule:
         async def ask() -> None:
             while True:
                 await self._heard(await self._asked(self._asking.authority(server, self._known.hosts())))
-                await asyncio.sleep(jittered(every))
+                await rest(jittered(every))
 
         await again_and_again(f"authority:{server.address}", ask, self._put)
 
@@ -121,9 +121,9 @@ class DnsSchedule:
         if backoff.waiting and not self._reach.offline:
             reason = f"{backoff.failures} questions in a row without an answer; next in {backoff.pause:.0f} s"
             await self._put(Skip(at=now(), subject=subject, reason=reason))
-            await asyncio.sleep(jittered(backoff.pause))
+            await rest(jittered(backoff.pause))
         else:
-            await asyncio.sleep(jittered(backoff.every))
+            await rest(jittered(backoff.every))
 
     async def _asked(self, question: Awaitable[Sequence[Observation]]) -> Sequence[Observation]:
         async with asyncio.timeout(ASK_DEADLINE):

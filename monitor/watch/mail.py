@@ -11,7 +11,7 @@ from typing import Any
 from monitor.plan.model import Account, CutoverPlan
 from monitor.watch.asking import Asking, Sight, Target
 from monitor.watch.known import Known
-from monitor.watch.pace import again_and_again, jittered
+from monitor.watch.pace import again_and_again, heed, jittered, rest
 from probes.observation import Side, Skip, now
 
 CANARY_DEADLINE = 120.0
@@ -55,7 +55,7 @@ class MailSchedule:
         async def send() -> None:
             while True:
                 await self._canary(route, senders, next(turns))
-                await asyncio.sleep(jittered(every))
+                await rest(jittered(every))
 
         await again_and_again(f"route:{route}", send, self._put)
 
@@ -110,6 +110,7 @@ class MailSchedule:
         """Each sight goes to the record together with the place after it, so none is lost or taken twice."""
         async for seen, position in sights:
             await self._put(*seen, position=position)
+            heed()
             if position is not None:
                 self._positions[key] = position[1]
 

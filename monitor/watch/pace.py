@@ -24,6 +24,20 @@ def jittered(seconds: float) -> float:
     return seconds * random.uniform(0.9, 1.1)
 
 
+def heed() -> None:
+    """Raise the cancellation that a task has had and lost: before Python 3.12 ``asyncio.wait_for``, which
+    the DNS and SMTP clients use, drops one that comes at the moment its work is done."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+async def rest(seconds: float) -> None:
+    """Sleep, unless this task is to end."""
+    heed()
+    await asyncio.sleep(seconds)
+
+
 class Backoff:
     """After three failures in a row the pause doubles with each, up to ``longest``."""
 
@@ -75,5 +89,5 @@ async def again_and_again(
             await put(Skip(at=now(), subject=subject, reason=f"the probe failed ({kind}); tried again"))
         if time.monotonic() - began > 10 * pause:
             pause = _RESTART_FIRST
-        await asyncio.sleep(jittered(pause))
+        await rest(jittered(pause))
         pause = min(pause * 2, _RESTART_LONGEST)
