@@ -34,12 +34,13 @@ class Act(Struct, frozen=True, kw_only=True):
 class Scenario(Struct, frozen=True, kw_only=True):
     """``verdicts``: words that must come in this order (others may come between); ``ends``: the last one.
 
-    ``length`` bounds the story whatever the verdict; it is over earlier when all acts are done and the
-    verdict is safe.
+    ``about`` is when it is over as a rule: all acts are done and the verdict is safe; ``length`` bounds it
+    whatever the verdict.
     """
 
     name: str
     acts: tuple[Act, ...]
+    about: float
     length: float
     verdicts: tuple[str, ...]
     ends: str = "safe"
@@ -62,6 +63,7 @@ _MOVES = Act(at=50, do="user-moves")
 SMOOTH = Scenario(
     name="smooth",
     acts=(_LET_GO, _CHANGE, _CATCH_UP, _MOVES),
+    about=110,
     length=180,
     verdicts=USUAL,
     habits=HABITS,
@@ -69,6 +71,7 @@ SMOOTH = Scenario(
 SLOW_SECONDARY = Scenario(
     name="slow-secondary",
     acts=(_LET_GO, _CHANGE, _MOVES, Act(at=75, do="secondary-catches-up")),
+    about=145,
     length=220,
     verdicts=USUAL,
     habits=HABITS,
@@ -76,6 +79,7 @@ SLOW_SECONDARY = Scenario(
 LOCAL_TRAP = Scenario(
     name="local-trap",
     acts=(_CHANGE, _CATCH_UP, Act(at=80, do="user-moves"), Act(at=85, do="let-go"), Act(at=95, do="copy")),
+    about=125,
     length=230,
     verdicts=USUAL,
     habits=HABITS,
@@ -90,6 +94,7 @@ SERVE_STALE = Scenario(
         _MOVES,
         Act(at=85, do="reconnect", subject=STALE.address),
     ),
+    about=140,
     length=230,
     verdicts=USUAL,
     habits=HABITS,
@@ -104,6 +109,7 @@ LOST_ON_NEW = Scenario(
         _MOVES,
         Act(at=85, do="mailbox-mended", subject=f"ben@{DOMAIN.rstrip('.')}"),
     ),
+    about=125,
     length=230,
     verdicts=("before", "propagating", "alarm", "draining", "safe"),
     habits=HABITS,

@@ -15,8 +15,7 @@ from monitor.snapshot import Snapshot
 from monitor.verdict.model import Judgement
 from probes.observation import Operator, now
 
-# Real seconds beyond the scenario's own length: to start, to stop, and for a slow machine.
-GRACE = 60.0
+GRACE = 30.0  # real seconds for an orderly end of each part
 LOOK = 0.1
 
 
@@ -85,18 +84,22 @@ class Story:
             self._listener.acted(act)
 
     async def run(self) -> None:
-        """Play and watch. Raises what the watch raises, and ``TimeoutError`` if it does not end in time."""
+        """Play and watch. Raises what the watch raises, and ``TimeoutError`` if that does not end in time."""
         assert self._watch is not None
-        length = self.world.pace.real(self.world.scenario.length) + self._linger
-        async with asyncio.timeout(length + GRACE), asyncio.TaskGroup() as group:
-            ending = asyncio.Event()
-            watching = group.create_task(self._watch.run(ending))
-            playing = group.create_task(self.world.play())
+        ending = asyncio.Event()
+        watching = asyncio.create_task(self._watch.run(ending))
+        playing = asyncio.create_task(self.world.play())
+        try:
             await self._over(playing, watching)
-            await self._wait(self._linger)
+            await self._wait(0 if watching.done() else self._linger)
+        finally:
             playing.cancel()
-            await asyncio.gather(*self._declaring, return_exceptions=True)
+            await asyncio.wait({playing, *self._declaring}, timeout=GRACE)
             ending.set()
+            await asyncio.wait({watching}, timeout=GRACE)
+        _ended(watching)
+        if not playing.cancelled():
+            _ended(playing)
         self.ended()
 
     async def _over(self, playing: asyncio.Task[None], watching: asyncio.Task[None]) -> None:
@@ -110,3 +113,11 @@ class Story:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Raise what the task died of."""
+    if not task.done():
+        task.cancel()
+        raise TimeoutError
+    task.result()

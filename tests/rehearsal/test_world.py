@@ -50,3 +50,10 @@ async def test_the_plan_names_everything_and_its_secrets_are_the_owners_only(wor
     assert len(secrets) == 8
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in secrets)
     assert all(p.stat().st_mode & 0o077 == 0 for p in world.directory.glob("m*.pem"))
+
+
+def test_the_command_offers_every_scenario() -> None:
+    """The command names them itself, so that its help loads none of the servers."""
+    from monitor.commands.rehearse import SCENARIOS as OFFERED
+
+    assert tuple(SCENARIOS) == OFFERED
