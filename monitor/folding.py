@@ -83,7 +83,7 @@ class Fold:
 
     def judgement(self, now: datetime) -> Judgement | None:
         """The verdict at ``now``; None before the first plan."""
-        return None if self._judge is None else deepcopy(self._judge).judge(to_ms(now))
+        return None if self._judge is None else self._judge.judge(to_ms(now))
 
     def snapshot(self, now: datetime) -> Snapshot | None:
         """The picture that every view draws; None before the first plan."""

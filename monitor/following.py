@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monitor.exits import Exit, Failure
 from monitor.folding import Fold
-from monitor.journal import JournalReader
+from monitor.journal import Batch, JournalReader
 from monitor.snapshot import Snapshot
 from probes.observation import now
 
@@ -28,8 +28,6 @@ class JournalFeed:
 
     async def run(self) -> None:
         """Read what comes until cancelled. Raises ``Failure`` where the journal cannot be read."""
-        reader = await asyncio.to_thread(JournalReader, self._path)
-        reader.close()
         while True:
             await asyncio.to_thread(self.look)
             await asyncio.sleep(POLL)
@@ -51,15 +49,20 @@ class JournalFeed:
         return self._shown
 
 
-def read(path: Path, at: datetime | None = None) -> Snapshot:
-    """The picture that a journal gives at ``at`` (now, if None). Raises ``Failure`` 65, 69 or 74."""
-    fold = Fold()
+def read(path: Path, at: datetime | None = None) -> tuple[Snapshot, Batch]:
+    """The picture that a journal gives at ``at`` (now, if None), and the last batch that it rests on.
+
+    Raises ``Failure`` 65 or 74.
+    """
+    fold, last, instant = Fold(), None, at or now()
     with JournalReader(path) as reader:
-        for seen in reader.observations():
-            fold.add(seen)
-    instant = at or now()
+        for batch in reader.batches():
+            seen = [o for o in batch.observations if o.at <= instant]
+            for observation in seen:
+                fold.add(observation)
+            last = batch if seen else last
     fold.advance(instant)
     shot = fold.snapshot(instant)
-    if shot is None:
-        raise Failure(f"journal {path} holds no plan; was it made by mxcutover watch?", Exit.BAD_DATA)
-    return shot
+    if shot is None or last is None:
+        raise Failure(f"journal {path} holds no plan as of {instant:%Y-%m-%d %H:%M:%SZ}", Exit.BAD_DATA)
+    return shot, last

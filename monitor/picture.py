@@ -30,7 +30,6 @@ from monitor.snapshot import (
     WaiverRow,
 )
 from monitor.verdict import mail
-from monitor.verdict.baseline import baseline
 from monitor.verdict.context import Context
 from monitor.verdict.dns import resolver_state
 from monitor.verdict.model import Judgement
@@ -56,10 +55,10 @@ def picture(
 ) -> Snapshot:
     """Everything known at ``now`` as one immutable :class:`Snapshot`."""
     c = Context(evidence, to_ms(now))
-    taken = mail.hits(c)
+    taken = c.hits
     counted = {id(t) for t in taken}
     hit_rows = [_hit(t, id(t) in counted) for t in evidence.mail.old]
-    base = baseline(c, taken)
+    base = c.baseline
     quiet = next(f for f in judgement.findings if f.name == "quiet")
     since = [r for r, t in zip(hit_rows, evidence.mail.old, strict=True) if id(t) in counted]
     return Snapshot(

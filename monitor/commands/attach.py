@@ -16,8 +16,10 @@ from monitor.exits import Exit
 def attach(journal: Path, language: Literal["en", "ja"]) -> int:
     """Open the dashboard on JOURNAL, read-only (default: cutover.journal)."""
     from monitor.dashboard.app import Dashboard
-    from monitor.following import JournalFeed, read
+    from monitor.following import JournalFeed
+    from monitor.journal import JournalReader
 
-    read(journal)  # what cannot be read is said here, not on a screen
+    with JournalReader(journal) as reader:
+        reader.plan()  # what cannot be read is said here, not on a screen
     Dashboard(JournalFeed(journal), language=language).run()
     return Exit.OK

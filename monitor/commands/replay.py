@@ -10,10 +10,8 @@ import click
 from monitor.recording import judge, read
 from monitor.verdict.model import Judgement
 from monitor.verdict.output import as_json
-from monitor.wording import say
+from monitor.wording import SIGNS, say
 from probes.observation import stamp
-
-SIGNS = {"met": "✓", "unmet": "✗", "unknown": "?", "waived": "–"}
 
 
 @click.command(epilog="Example: mxcutover replay cutover.jsonl --json | tail -1")

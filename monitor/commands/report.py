@@ -67,25 +67,11 @@ def report(
 
 def pictured(journal: Path, at: datetime | None) -> tuple[Snapshot, Seal]:
     """The picture at ``at`` (None: now) and the last batch it rests on. Raises ``Failure`` 65 or 74."""
-    from monitor.exits import Exit, Failure
-    from monitor.folding import Fold
-    from monitor.journal import JournalReader
+    from monitor.following import read
     from monitor.report.build import Seal
-    from probes.observation import now
 
-    fold, seal, instant = Fold(), None, at or now()
-    with JournalReader(journal) as reader:
-        for batch in reader.batches():
-            seen = [o for o in batch.observations if o.at <= instant]
-            for observation in seen:
-                fold.add(observation)
-            if seen:
-                seal = Seal(batches=batch.number, sha256=batch.digest.hex())
-    fold.advance(instant)
-    snapshot = fold.snapshot(instant)
-    if snapshot is None or seal is None:
-        raise Failure(f"journal {journal} holds no plan as of {instant:%Y-%m-%d %H:%M:%SZ}", Exit.BAD_DATA)
-    return snapshot, seal
+    snapshot, last = read(journal, at)
+    return snapshot, Seal(batches=last.number, sha256=last.digest.hex())
 
 
 def plan_of(journal: Path, plan_file: Path | None) -> CutoverPlan | None:

@@ -22,6 +22,7 @@ def status(journal: Path, as_object: bool) -> int:
     """
     from monitor.following import read
 
-    judgement = read(journal).judgement
+    snapshot, _ = read(journal)
+    judgement = snapshot.judgement
     print(json.dumps(as_json(judgement), ensure_ascii=False) if as_object else sentence(judgement))
     return BY_VERDICT[judgement.verdict]

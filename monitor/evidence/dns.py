@@ -31,10 +31,8 @@ class Sample:
 
 @dataclass(slots=True)
 class Run:
-    """One old answer with one TTL at one authority address, from first sight to what came after it."""
+    """One old answer with one TTL at one address. ``ended``: when something else was seen there, in ms."""
 
-    first: int
-    last: int
     ttl_ms: int
     ended: int | None = None
 
@@ -137,11 +135,10 @@ class Dns:
         known.serving[key] = now
         if runs and runs[-1].ended is None:
             if old and same:
-                runs[-1].last = max(runs[-1].last, at)
                 return
             runs[-1].ended = at
         if old:
-            runs.append(Run(at, at, seen.ttl * 1000))
+            runs.append(Run(seen.ttl * 1000))
             del runs[:-SAMPLES]
 
     # -- resolvers -------------------------------------------------------------------------------

@@ -7,9 +7,7 @@ from collections.abc import Callable
 
 from monitor.rehearsal.scenarios import Act
 from monitor.verdict.model import Finding, Judgement
-from monitor.wording import Language, say
-
-SIGNS = {"met": "✓", "unmet": "✗", "unknown": "?", "waived": "–"}
+from monitor.wording import SIGNS, Language, say
 
 
 class Lines:

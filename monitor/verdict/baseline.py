@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from monitor.evidence.fold import Evidence
 from monitor.evidence.intervals import Intervals
 from monitor.evidence.mail import Taken
-from monitor.verdict.context import Context
 
 HOUR = 3_600_000
 WEEK_HOURS = 168
@@ -52,15 +52,15 @@ def _by_hour(seen: list[Taken], covered: Intervals) -> list[float]:
     return [c * HOUR / t if t else 0.0 for c, t in zip(count, time, strict=True)]
 
 
-def baseline(c: Context, hits: list[Taken]) -> Baseline | None:
+def baseline(evidence: Evidence, hits: list[Taken]) -> Baseline | None:
     """From the mail that old took in covered time before the change; None where there was neither."""
-    change = c.evidence.first_change
+    change = evidence.first_change
     if change is None:
         return None
     begin = change - LONGEST
     before = [h for h in hits if begin <= h.at < change]
-    covered = c.evidence.mail.watched("old", c.plan, c.evidence.waived).within(begin, change)
-    if "log:old" not in c.evidence.mail.covered and before:
+    covered = evidence.mail.watched("old", evidence.plan, evidence.waived).within(begin, change)
+    if "log:old" not in evidence.mail.covered and before:
         # A mailbox's own history counts as covered from its oldest message on.
         covered.add(min(h.at for h in before), change)
     return Baseline(before, covered) if covered.total() and before else None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from monitor.evidence.fold import Evidence
+from monitor.evidence.mail import Taken
 from monitor.evidence.names import canonical
+from monitor.verdict.baseline import Baseline, baseline
 from monitor.verdict.model import Finding, RequirementName, State
 from probes.observation import Plan, Policy, from_ms
 
@@ -23,6 +26,20 @@ class Context:
         self.horizon: int | None = None  # set by the horizon, read by arrivals
         self.arrivals_met = False  # set by arrivals, read by quiet
         self.bound: float | None = None
+
+    @cached_property
+    def hits(self) -> list[Taken]:
+        """What counts against retirement: taken or put off by old; no canaries, no waived senders."""
+        return [
+            t
+            for t in self.evidence.mail.old
+            if (t.disposition != "rejected" or t.still_comes) and not self.waived(f"sender:{t.client}")
+        ]
+
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """What old took in covered time before the change; None where there was neither."""
+        return baseline(self.evidence, self.hits)
 
     def due(self, instant: int) -> int:
         """Remember an instant; those that have passed are of no interest."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from monitor.evidence.fold import Evidence
-from monitor.evidence.names import canonical
 from monitor.verdict import dns, mail
 from monitor.verdict.context import Context, when
 from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, VerdictWord
@@ -58,13 +57,19 @@ class Judge:
 
     def _changed(self, now: int) -> Iterator[Judgement]:
         before = self._last
-        self._last = self.judge(now)
+        c = Context(self.evidence, now)
+        self._last = self._judgement(c)
+        self._deadlines = sorted(c.deadlines)
+        if self._last.verdict == "safe":
+            self._safe_since = self.evidence.generation
         if before is None or _shape(before) != _shape(self._last):
             yield self._last
 
     def judge(self, now: int) -> Judgement:
-        """The verdict at ``now`` (ms), remembered where it was safe."""
-        c = Context(self.evidence, now)
+        """The verdict at ``now`` (ms); asking changes nothing."""
+        return self._judgement(Context(self.evidence, now))
+
+    def _judgement(self, c: Context) -> Judgement:
         by_name: dict[str, Finding] = {
             "authority": dns.authority(c),
             "horizon": dns.horizon(c),
@@ -76,11 +81,8 @@ class Judge:
         }
         findings = tuple(by_name[name] for name in REQUIREMENTS)
         word, code, args = self._word(c, findings)
-        if word == "safe":
-            self._safe_since = self.evidence.generation
-        self._deadlines = sorted(c.deadlines)
         return Judgement(
-            at=from_ms(now), verdict=word, findings=findings, code=code, args=args, eta=_eta(findings),
+            at=from_ms(c.now), verdict=word, findings=findings, code=code, args=args, eta=_eta(findings),
             share_bound=c.bound, confidence=c.policy.confidence, changed_at=when(self.evidence.change),
             horizon=when(c.horizon),
         )  # fmt: skip
@@ -113,7 +115,7 @@ class Judge:
             known = self.evidence.dns.authorities.get(address)
             if known is None or known.sample is None or not c.fresh(known.sample.at):
                 continue
-            leads = self.evidence.dns.now_leads(f"authority:{canonical(address)}", known.sample, c.plan)
+            leads = self.evidence.dns.now_leads(f"authority:{address}", known.sample, c.plan)
             if leads in ("other", "none"):
                 return f"verdict.alarm_{leads}", {"server": address}
         broken = mail.broken_route(c)

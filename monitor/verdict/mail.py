@@ -9,7 +9,7 @@ from monitor.evidence.intervals import Intervals
 from monitor.evidence.mail import Canary, Taken
 from monitor.evidence.names import canonical
 from monitor.verdict.answers import host_name, named
-from monitor.verdict.baseline import Baseline, baseline
+from monitor.verdict.baseline import Baseline
 from monitor.verdict.bound import share_bound, upper_limit
 from monitor.verdict.context import Context, found, when
 from monitor.verdict.model import Finding, State
@@ -93,35 +93,26 @@ def _handed_to_new(c: Context, canary: Canary) -> bool:
 # -- quiet ---------------------------------------------------------------------------------------
 
 
-def hits(c: Context) -> list[Taken]:
-    """What counts against retirement: taken by old, or put off by it; never canaries or waived senders."""
-    return [
-        t for t in c.evidence.mail.old
-        if (t.disposition != "rejected" or t.still_comes) and not c.waived(f"sender:{t.client}")
-    ]  # fmt: skip
-
-
 def quiet(c: Context) -> Finding:
     """No mail taken by old during ``quiet_for`` of covered time, and the share bound or the ceiling."""
     covered = c.evidence.mail.watched("old", c.plan, c.evidence.waived)
     if not covered:
         return found("quiet", "unknown", "unwatched")
     counted = _demonstrated(c, covered)
-    taken = hits(c)
     change = c.evidence.change
-    since = [t for t in taken if change is not None and t.end > change and t.at <= c.now]
+    since = [t for t in c.hits if change is not None and t.end > change and t.at <= c.now]
     begin = max([change if change is not None else c.now, *(t.end for t in since)])
     calm = counted.within(begin, c.now + 1)
-    c.bound = _bound(c, taken, since, covered, calm)
+    c.bound = _bound(c, since, covered, calm)
     fresh_ms = int(c.policy.freshness * 1000)
     last = covered.last() or 0
     if not covered.touches(c.now - fresh_ms, c.now + 1):
         return found("quiet", "unknown", "uncovered", since=when(last))
     c.due(last + fresh_ms)
-    return _calm_enough(c, calm, taken, since)
+    return _calm_enough(c, calm, since)
 
 
-def _calm_enough(c: Context, calm: Intervals, taken: list[Taken], since: list[Taken]) -> Finding:
+def _calm_enough(c: Context, calm: Intervals, since: list[Taken]) -> Finding:
     quiet_s = calm.total() / 1000
     wanted = float(c.policy.quiet_for)
     ceiling = 3 * wanted if c.policy.quiet_ceiling is None else float(c.policy.quiet_ceiling)
@@ -129,7 +120,7 @@ def _calm_enough(c: Context, calm: Intervals, taken: list[Taken], since: list[Ta
     args: dict[str, Any] = {"quiet": quiet_s, "wanted": wanted, "bound": _percent(c.bound)}
     if quiet_s >= wanted and (low or (quiet_s >= ceiling and c.arrivals_met)):
         return found("quiet", "met", "met" if low else "ceiling", **args)
-    missing = _missing(c, quiet_s, wanted, ceiling, low, taken)
+    missing = _missing(c, quiet_s, wanted, ceiling, low)
     eta = c.now + int(missing * 1000) if missing < inf else None
     if quiet_s >= wanted:
         return found("quiet", "unmet", "bound", eta=eta, limit=_percent(c.policy.share_bound), **args)
@@ -140,15 +131,13 @@ def _calm_enough(c: Context, calm: Intervals, taken: list[Taken], since: list[Ta
     return found("quiet", "unmet", "short", eta=eta, **args)
 
 
-def _missing(
-    c: Context, quiet_s: float, wanted: float, ceiling: float, low: bool, taken: list[Taken]
-) -> float:
+def _missing(c: Context, quiet_s: float, wanted: float, ceiling: float, low: bool) -> float:
     """Covered quiet seconds still to pass, at the baseline's mean rate; ``inf`` where time is not enough."""
     if c.evidence.change is None:
         return inf
     if low:
         return max(0.0, wanted - quiet_s)
-    base = baseline(c, taken)
+    base = c.baseline
     rate = base.messages / (base.hours * 3600) if base and base.hours else 0.0
     share = c.policy.share_bound
     enough = upper_limit(0, c.policy.confidence) / share / rate if rate and share else inf
@@ -162,11 +151,9 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2g} %"
 
 
-def _bound(
-    c: Context, taken: list[Taken], since: list[Taken], covered: Intervals, calm: Intervals
-) -> float | None:
+def _bound(c: Context, since: list[Taken], covered: Intervals, calm: Intervals) -> float | None:
     """The bound over the calm; while there is no calm, the Poisson limit over all time since the change."""
-    base = baseline(c, taken)
+    base = c.baseline
     change = c.evidence.change
     if base is None or change is None:
         return None
@@ -272,7 +259,7 @@ def arrivals(c: Context) -> Finding:
         return found("arrivals", "unknown", "no_horizon")
     if c.now < c.horizon:
         return found("arrivals", "unmet", "early", until=when(c.horizon))
-    base = baseline(c, hits(c))
+    base = c.baseline
     expected = base.expects(watched.within(c.horizon, c.now + 1)) if base else 0.0
     needed = max(3, ceil(expected / 4 - 1e-9))
     count = sum(c.horizon <= t.at <= c.now for t in arrived(c))

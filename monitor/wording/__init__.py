@@ -21,6 +21,7 @@ from monitor.wording.ui_en import UI as UI_EN
 from monitor.wording.ui_ja import UI as UI_JA
 
 Language = Literal["en", "ja"]
+SIGNS = {"met": "✓", "unmet": "✗", "unknown": "?", "waived": "–"}  # beside the word, never alone
 CATALOGUES: dict[Language, dict[str, str]] = {
     "en": UI_EN | REPORT_EN | REHEARSAL_EN | EN,
     "ja": UI_JA | REPORT_JA | REHEARSAL_JA | JA,

@@ -1,4 +1,4 @@
-"""The screens: plain-text captures, a walk through every view, hostile text, rows drawn only where seen.
+"""The screens: plain-text captures, a walk through every view, hostile text.
 
 ``UPDATE_SCREENS=1`` writes the captures anew; read them before they are committed.
 """
