@@ -27,7 +27,7 @@ LEAST_CADENCE = 0.2
 def policy(pace: Pace) -> Policy:
     """The proof that is asked for, shortened in the proportion of the TTLs."""
     return Policy(
-        quiet_for=pace.real(40),
+        quiet_for=pace.real(45),
         share_bound=0.2,
         canary_streak=3,
         canary_deadline=max(pace.real(20), LEAST_DEADLINE),

@@ -55,6 +55,8 @@ async def rehearse(chosen: Chosen, out: Callable[[str], None]) -> int:
             plan = msgspec.structs.replace(load(world.plan_path), language=chosen.language)
             await _watched(story, plan, chosen)
         return _conclude(plan, chosen, out)
+    except BrokenPipeError:  # who reads the story has gone: the command line's affair
+        raise
     except TimeoutError:
         raise Failure("the rehearsal did not end in time; is this machine very busy?", Exit.BLIND) from None
     except OSError as error:

@@ -55,47 +55,47 @@ STALE = Habit(name="Stale DNS", address="203.0.113.5", stale=True)
 HABITS = (PLAIN, ANYCAST, STRETCHER, CAPPER, STALE)
 USUAL = ("before", "propagating", "draining", "safe")
 
-_LET_GO = Act(at=25, do="let-go")
-_CHANGE = Act(at=27, do="change-mx")
-_CATCH_UP = Act(at=38, do="secondary-catches-up")
-_MOVES = Act(at=50, do="user-moves")
+_LET_GO = Act(at=36, do="let-go")
+_CHANGE = Act(at=38, do="change-mx")
+_CATCH_UP = Act(at=54, do="secondary-catches-up")
+_MOVES = Act(at=66, do="user-moves")
 
 SMOOTH = Scenario(
     name="smooth",
     acts=(_LET_GO, _CHANGE, _CATCH_UP, _MOVES),
-    about=110,
-    length=180,
+    about=120,
+    length=210,
     verdicts=USUAL,
     habits=HABITS,
 )
 SLOW_SECONDARY = Scenario(
     name="slow-secondary",
-    acts=(_LET_GO, _CHANGE, _MOVES, Act(at=75, do="secondary-catches-up")),
-    about=145,
-    length=220,
+    acts=(_LET_GO, _CHANGE, _MOVES, Act(at=90, do="secondary-catches-up")),
+    about=155,
+    length=250,
     verdicts=USUAL,
     habits=HABITS,
 )
 LOCAL_TRAP = Scenario(
     name="local-trap",
-    acts=(_CHANGE, _CATCH_UP, Act(at=80, do="user-moves"), Act(at=85, do="let-go"), Act(at=95, do="copy")),
-    about=125,
-    length=230,
+    acts=(_CHANGE, _CATCH_UP, Act(at=92, do="user-moves"), Act(at=98, do="let-go"), Act(at=110, do="copy")),
+    about=145,
+    length=260,
     verdicts=USUAL,
     habits=HABITS,
 )
 SERVE_STALE = Scenario(
     name="serve-stale",
     acts=(
-        Act(at=20, do="cut-off", subject=STALE.address),
+        Act(at=30, do="cut-off", subject=STALE.address),
         _LET_GO,
         _CHANGE,
         _CATCH_UP,
         _MOVES,
-        Act(at=85, do="reconnect", subject=STALE.address),
+        Act(at=98, do="reconnect", subject=STALE.address),
     ),
-    about=140,
-    length=230,
+    about=155,
+    length=260,
     verdicts=USUAL,
     habits=HABITS,
 )
@@ -105,12 +105,12 @@ LOST_ON_NEW = Scenario(
         _LET_GO,
         _CHANGE,
         _CATCH_UP,
-        Act(at=45, do="mailbox-full", subject=f"ben@{DOMAIN.rstrip('.')}"),
+        Act(at=62, do="mailbox-full", subject=f"ben@{DOMAIN.rstrip('.')}"),
         _MOVES,
-        Act(at=85, do="mailbox-mended", subject=f"ben@{DOMAIN.rstrip('.')}"),
+        Act(at=104, do="mailbox-mended", subject=f"ben@{DOMAIN.rstrip('.')}"),
     ),
-    about=125,
-    length=230,
+    about=145,
+    length=260,
     verdicts=("before", "propagating", "alarm", "draining", "safe"),
     habits=HABITS,
 )

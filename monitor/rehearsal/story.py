@@ -71,8 +71,7 @@ class Story:
         """The watch's ``on_change``."""
         self.latest = judgement
         self.judged.append(judgement)
-        if self._listener is not None:
-            self._listener.judged(judgement)
+        self._told("judged", judgement)
 
     def acted(self, act: Act) -> None:
         """The world's ``on_act``: who changes the MX also says so, as ``mxcutover cutover`` does."""
@@ -80,8 +79,16 @@ class Story:
             word = Operator(at=now(), action="cutover", subject="", reason="")
             task = asyncio.ensure_future(asyncio.to_thread(post, self._journal, word))
             self._declaring.add(task)
-        if self._listener is not None:
-            self._listener.acted(act)
+        self._told("acted", act)
+
+    def _told(self, what: str, news: Act | Judgement) -> None:
+        """A reader that has gone ends the story."""
+        try:
+            if self._listener is not None:
+                getattr(self._listener, what)(news)
+        except BrokenPipeError:
+            self._listener = None
+            self.stop()
 
     async def run(self) -> None:
         """Play and watch. Raises what the watch raises, and ``TimeoutError`` if that does not end in time."""
