@@ -8,9 +8,10 @@ import click
 
 from monitor.exits import Exit
 from monitor.plan.load import DEFAULT, examine
-from monitor.plan.model import Account, CutoverPlan, Host, Service
+from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.printable import printable
 from monitor.wording import span
+from probes.service import Service
 
 
 @click.group(epilog="Example: mxcutover plan check cutover.toml")

@@ -8,25 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from probes.observation import Policy
-
-Tls = Literal["implicit", "starttls", "none"]
-
-
-class Service(Struct, frozen=True, kw_only=True):
-    """One mail service of a host: where it is and how its TLS is to be verified.
-
-    ``address`` is an IP address to use instead of looking ``host`` up; ``tls_name`` the name that the
-    certificate must show (``host`` if None); ``ca_file`` trusts these CAs in place of the system's;
-    ``verify = false`` is the plan's named exception and is shown in every report.
-    """
-
-    host: str
-    port: int
-    tls: Tls
-    address: str | None = None
-    tls_name: str | None = None
-    ca_file: Path | None = None
-    verify: bool = True
+from probes.service import Service
 
 
 class LogSource(Struct, frozen=True, kw_only=True):

@@ -7,9 +7,10 @@ from typing import Any, Literal, TypeVar, cast
 
 from monitor.plan import values
 from monitor.plan.mistakes import Wrong, nearest
-from monitor.plan.model import Account, Cadence, Host, LogSource, Service, Tls
+from monitor.plan.model import Account, Cadence, Host, LogSource
 from monitor.plan.table import Table
 from probes.observation import Policy
+from probes.service import Service, Tls
 
 T = TypeVar("T")
 Protocol = Literal["submission", "imap"]

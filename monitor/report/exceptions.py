@@ -6,7 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from monitor.plan.model import CutoverPlan, Service
+from monitor.plan.model import CutoverPlan
+from probes.service import Service
 
 Kind = Literal["unverified", "plain", "own-ca", "other-name"]
 

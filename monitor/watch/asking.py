@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol, TypeAlias
-
-from msgspec import Struct
+from typing import Any, Protocol
 
 from monitor.plan.model import Account
 from probes.observation import Observation, Side
+from probes.sight import Server, Sight, Target
 
-# What was seen, and where to go on after it (a key and its JSON value), kept in one transaction.
-Sight: TypeAlias = "tuple[Sequence[Observation], tuple[str, Any] | None]"
-
-
-class Server(Struct, frozen=True):
-    """One address of one authoritative server."""
-
-    name: str
-    address: str
-
-
-class Target(Struct, frozen=True):
-    """The host and address that a canary is handed to, as an MX answer named them."""
-
-    host: str
-    address: str
+__all__ = ["Asking", "Server", "Sight", "Target"]
 
 
 class Asking(Protocol):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from monitor.exits import Exit, Failure
 from monitor.plan.load import check, examine, journal_of, load
 from monitor.plan.mistakes import Wrong
-from monitor.plan.model import Service
 from monitor.plan.template import Known, write
 from monitor.plan.values import domain, duration, endpoint, mailbox, mx, name, secret
+from probes.service import Service
 
 GOOD = """\
 version = 1

@@ -17,7 +17,7 @@ import pytest
 from monitor.cli import main
 from monitor.exits import Exit, Failure
 from monitor.journal import Journal
-from monitor.plan.model import CutoverPlan, Host, Service
+from monitor.plan.model import CutoverPlan, Host
 from monitor.report import charts
 from monitor.report.build import Seal, write_report
 from monitor.report.document import document, text_of
@@ -28,6 +28,7 @@ from monitor.snapshot import SharePoint, Snapshot
 from monitor.verdict.model import REQUIREMENTS
 from monitor.verdict.output import as_json
 from monitor.wording import CATALOGUES, Language
+from probes.service import Service
 from tests.dashboard import sample as base
 from tests.report import sample
 

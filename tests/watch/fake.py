@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from monitor.plan.model import Account, Cadence, CutoverPlan, Host, LogSource, Service
+from monitor.plan.model import Account, Cadence, CutoverPlan, Host, LogSource
 from monitor.watch.asking import Server, Sight, Target
 from probes.observation import (
     AuthorityAnswer,
@@ -22,6 +22,7 @@ from probes.observation import (
     Side,
     now,
 )  # fmt: skip
+from probes.service import Service
 
 OLD, NEW = "10 mail.example.jp.", "10 mx1.new.example."
 ADDRESSES = {"mail.example.jp.": "192.0.2.10", "mx1.new.example.": "198.51.100.20"}
