@@ -24,5 +24,9 @@ def status(journal: Path, as_object: bool) -> int:
 
     snapshot, _ = read(journal)
     judgement = snapshot.judgement
-    print(json.dumps(as_json(judgement), ensure_ascii=False) if as_object else sentence(judgement))
+    print(
+        json.dumps(as_json(judgement, loose_ends=True), ensure_ascii=False)
+        if as_object
+        else sentence(judgement)
+    )
     return BY_VERDICT[judgement.verdict]

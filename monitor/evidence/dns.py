@@ -50,6 +50,8 @@ class Authority:
     first_new: int | None = None
     runs: dict[tuple[str, str], list[Run]] = field(default_factory=dict)
     serving: dict[tuple[str, str], tuple[tuple[str, ...], int]] = field(default_factory=dict)
+    delegation: tuple[tuple[str, ...], int] | None = None  # the NS RRset that it gives, and its TTL
+    moved: list[Run] = field(default_factory=list)  # NS RRsets that it gave before
 
     def runs_any(self) -> bool:
         """Whether old data was ever seen here."""
@@ -79,6 +81,7 @@ class Dns:
         self.names = Names()
         self.authorities: dict[str, Authority] = {}
         self.resolvers: dict[str, Resolver] = {}
+        self.records: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {}
         self.first_sight: int | None = None
         self.resolver_outlived = False
 
@@ -102,7 +105,7 @@ class Dns:
         known = self.authorities.setdefault(address, Authority())
         known.server = seen.server
         if host_name(seen.name) != host_name(plan.domain) or seen.type != "MX":
-            self._host(known, seen, at, plan)
+            self._beside(known, seen, at, plan)
             return None
         known.last_outcome, known.last_at, known.rtt_ms = seen.outcome, at, seen.rtt_ms
         if seen.outcome not in USABLE:
@@ -117,6 +120,27 @@ class Dns:
             known.first_new = at
         self._serve(known, seen, at, old=leads not in NEW_ENOUGH)
         return leads
+
+    def _beside(self, known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) -> None:
+        """Whatever else an authority was asked for: hosts, the delegation, records that may name old."""
+        name, apex = host_name(seen.name), host_name(plan.domain)
+        if seen.type == "NS":
+            if name == apex:
+                self._delegation(known, seen, at)
+            return
+        self._host(known, seen, at, plan)
+        if (name == apex or name.endswith(f".{apex}")) and seen.outcome in USABLE:
+            self.records[name, seen.type] = (at, seen.rrset if seen.outcome == "answer" else ())
+
+    def _delegation(self, known: Authority, seen: AuthorityAnswer, at: int) -> None:
+        """Where the delegation moves, caches may keep the old NS RRset for its TTL, and fetch from those
+        servers; a parent's referral counts as much (RFC 9199 section 3.6)."""
+        if seen.outcome not in ("answer", "referral") or not seen.rrset:
+            return
+        rrset = tuple(sorted(seen.rrset))
+        if known.delegation is not None and known.delegation[0] != rrset:
+            known.moved = [*known.moved[1 - SAMPLES :], Run(known.delegation[1] * 1000, at)]
+        known.delegation = (rrset, seen.ttl)
 
     def _host(self, known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) -> None:
         """A and AAAA of the planned hosts are records in play: a host may keep its name and move."""

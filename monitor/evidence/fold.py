@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.evidence.dns import Dns
+from monitor.evidence.dns import Dns, Run
 from monitor.evidence.mail import MailFacts
 from monitor.evidence.names import canonical
 from probes.observation import (
@@ -81,12 +81,14 @@ class Evidence:
 
     def _replan(self, plan: Plan, at: int) -> None:
         """A server that is delegated no longer stops handing out old data, for the horizon, now."""
-        self.plan = plan
-        delegated = set(map(canonical, plan.authorities))
+        delegated, before = set(map(canonical, plan.authorities)), set(map(canonical, self.plan.authorities))
         for address, known in self.dns.authorities.items():
+            if address in before - delegated and known.delegation is not None:
+                known.moved.append(Run(known.delegation[1] * 1000, at))
             for run in (r for runs in known.runs.values() for r in runs):
                 if address not in delegated and run.ended is None:
                     run.ended = at
+        self.plan = plan
 
     def _authority(self, seen: AuthorityAnswer, at: int) -> None:
         leads = self.dns.authority(seen, self.plan)

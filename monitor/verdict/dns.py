@@ -62,6 +62,7 @@ def _authority_instants(
     c: Context, address: str, known: Authority, instants: list[int], open_runs: list[str]
 ) -> None:
     """Caches may have fetched an old answer until the address was next seen to serve something else."""
+    instants.extend(run.ended + run.ttl_ms for run in known.moved if run.ended is not None)
     for runs in known.runs.values():
         for run in runs:
             if run.ended is not None:

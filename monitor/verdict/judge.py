@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+import msgspec
+
 from monitor.evidence.fold import Evidence
 from monitor.verdict import dns, mail
 from monitor.verdict.context import Context, when
+from monitor.verdict.loose import loose_ends
 from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, VerdictWord
 from probes.observation import Observation, Plan, from_ms, to_ms
 
@@ -34,8 +37,7 @@ class Judge:
             yield from self.fold(seen)
         if self.now is not None:
             yield from self._changed(self.now)
-            assert self._last is not None
-            yield self._last
+            yield self.judge(self.now)
 
     def fold(self, seen: Observation) -> Iterator[Judgement]:
         """Fold one observation, none earlier than the one before; first judge what lies between."""
@@ -66,8 +68,9 @@ class Judge:
             yield self._last
 
     def judge(self, now: int) -> Judgement:
-        """The verdict at ``now`` (ms); asking changes nothing."""
-        return self._judgement(Context(self.evidence, now))
+        """The verdict at ``now`` (ms) with its loose ends; asking changes nothing."""
+        c = Context(self.evidence, now)
+        return msgspec.structs.replace(self._judgement(c), loose_ends=loose_ends(c))
 
     def _judgement(self, c: Context) -> Judgement:
         by_name: dict[str, Finding] = {
