@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import count
 
 from monitor.plan.model import CutoverPlan
 from monitor.plan.observed import plan_observation
@@ -14,6 +15,8 @@ from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Ski
 
 REDISCOVER = 300.0
 HOSTS_EVERY = 120.0
+# In rounds of an authority: the exchanges' own zones, and the records beside the MX.
+HOSTS_ROUNDS, RECORDS_ROUNDS = 4, 20
 ASK_DEADLINE = 60.0
 MISSED_BEFORE_GONE = 3
 _NO_ANSWER = SILENT | {"refused"}
@@ -39,6 +42,8 @@ class DnsSchedule:
         async with asyncio.TaskGroup() as group:
             self._attend(group)
             group.create_task(self._delegation(group))
+            group.create_task(self._hosts())
+            group.create_task(self._records())
             for index, resolver in enumerate(self._plan.resolvers):
                 group.create_task(self._resolver(resolver, index / len(self._plan.resolvers)))
 
@@ -94,6 +99,31 @@ class DnsSchedule:
                 await rest(jittered(every))
 
         await again_and_again(f"authority:{server.address}", ask, self._put)
+
+    async def _hosts(self) -> None:
+        """An exchange's addresses as its own zone has them now, whoever serves the domain."""
+        every = self._plan.cadence.authority * HOSTS_ROUNDS
+
+        async def ask() -> None:
+            while True:
+                await self._put(*await self._asked(self._asking.hosts(self._known.hosts())))
+                await rest(jittered(every))
+
+        await again_and_again("authority:hosts", ask, self._put)
+
+    async def _records(self) -> None:
+        """From one authority after the other: what one of them does not tell, the next may."""
+        every = self._plan.cadence.authority * RECORDS_ROUNDS
+
+        async def ask() -> None:
+            for turn in count():
+                servers = list(self._servers.values())
+                if servers:
+                    server = servers[turn % len(servers)]
+                    await self._put(*await self._asked(self._asking.records(server)))
+                await rest(jittered(every if servers else self._plan.cadence.authority))
+
+        await again_and_again("authority:records", ask, self._put)
 
     async def _resolver(self, resolver: str, phase: float) -> None:
         every, subject = self._plan.cadence.resolver, f"resolver:{resolver}"

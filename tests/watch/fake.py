@@ -84,6 +84,20 @@ class World:
             )
         ]  # fmt: skip
 
+    async def hosts(self, hosts: Sequence[str]) -> Sequence[Observation]:
+        self._count("hosts")
+        return [self._served(host, "A", ADDRESSES[host]) for host in hosts if host in ADDRESSES]
+
+    async def records(self, server: Server) -> Sequence[Observation]:
+        self._count("records")
+        return [self._served("example.jp.", "TXT", '"v=spf1 ip4:192.0.2.10 -all"')]
+
+    def _served(self, name: str, kind: str, rdata: str) -> Observation:
+        return AuthorityAnswer(
+            at=now(), server="ns.example.", address="203.0.113.1", transport="udp", name=name, type=kind,
+            outcome="answer", rrset=(rdata,), ttl=5, serial=None, aa=True, rtt_ms=1,
+        )  # fmt: skip
+
     async def resolver(self, resolver: str, hosts: Sequence[str]) -> Sequence[Observation]:
         self._count(resolver)
         if resolver in self.silent:

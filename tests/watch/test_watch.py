@@ -102,6 +102,7 @@ async def test_everything_of_the_plan_is_asked_kept_and_judged(path: Path) -> No
     kinds = {type(one) for one in seen}
     assert {AuthorityAnswer, ResolverAnswer, CanarySent, Mail, Watcher} <= kinds
     assert {w.event for w in seen if isinstance(w, Watcher)} == {"started", "stopped"}
+    assert world.asked["hosts"] and world.asked["records"]
     assert world.accounts == {"a@example.jp"}  # nobody could see b's canaries land
     assert "mailbox:old:b@example.jp" not in world.asked
     assert {t.address for t in world.targets if t} <= {"192.0.2.10", "198.51.100.20"}
