@@ -1,0 +1,286 @@
+"""What an answer says: decoded once by dnspython, recognised again when only its id and TTLs differ."""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+from msgspec import Struct
+
+from probes.dns.wire import HEADER, Query, Question, recognisable, ttl_places
+from probes.observation import DnsOutcome
+
+KEPT = 16384
+LAYOUTS = 8  # ways in which one question's answers of one length may be laid out
+LONGEST_NSID = 128
+MOST_ALIASES = 16
+# Types whose rdata is names and numbers only: lower case is the same data (RFC 4343 section 3).
+_LOWERED = frozenset({"A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV"})
+_RECOGNISED = _LOWERED | {"TXT"}
+# RFC 8914 sections 4.7 to 4.13: the validator found the data bogus.
+_BOGUS = frozenset(range(6, 13))
+RCODES: dict[int, DnsOutcome] = {
+    dns.rcode.NXDOMAIN: "nxdomain",
+    dns.rcode.REFUSED: "refused",
+    dns.rcode.NOTIMP: "refused",
+    dns.rcode.NOTAUTH: "refused",
+    dns.rcode.FORMERR: "malformed",
+    dns.rcode.BADVERS: "malformed",
+}
+
+
+class Soa(Struct, frozen=True):
+    """The SOA in an answer: whose it is, its serial, and ``minimum`` (seconds; RFC 2308 section 4)."""
+
+    zone: str
+    serial: int
+    minimum: int
+
+
+class Content(Struct, frozen=True, kw_only=True):
+    """What an answer says, its TTLs aside. Names are absolute and in lower case.
+
+    ``chain``: the aliases followed, from the question's name on; ``ns`` and ``cut``: the NS RRset of the
+    authority section and its owner; ``glue``: names and addresses of the additional section.
+    """
+
+    outcome: DnsOutcome
+    rrset: tuple[str, ...] = ()
+    aa: bool = False
+    ra: bool = False
+    tc: bool = False
+    rcode: int = 0
+    ede: tuple[int, ...] = ()
+    nsid: str | None = None
+    chain: tuple[str, ...] = ()
+    cut: str = ""
+    ns: tuple[str, ...] = ()
+    glue: tuple[tuple[str, str], ...] = ()
+    soa: Soa | None = None
+
+
+class Decoded(Struct, frozen=True):
+    """Content, and which of the message's TTLs (by number) are the answer's, the SOA's and the NS RRset's."""
+
+    content: Content
+    answer: tuple[int, ...] = ()
+    soa: tuple[int, ...] = ()
+    ns: tuple[int, ...] = ()
+
+
+class Read(Struct, frozen=True):
+    """One answer as it came: content and TTLs in seconds. ``ttl`` is the least of the alias chain and the
+    RRset, for a negative answer the negative TTL (RFC 2308 section 5)."""
+
+    content: Content
+    ttl: int = 0
+    ns_ttl: int = 0
+
+
+MALFORMED = Decoded(Content(outcome="malformed"))
+_Key = tuple[Query, tuple[bytes, ...]]
+Unpack = Callable[[bytes], tuple[Any, ...]]
+_NONE: dict[str, Unpack] = {}
+
+
+class Answers:
+    """Remembers what it decoded. ``read`` never raises, whatever the bytes."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._known: OrderedDict[_Key, Decoded] = OrderedDict()
+        self._layouts: OrderedDict[tuple[Query, int], dict[str, Unpack]] = OrderedDict()
+        self.decoded = 0
+
+    def read(self, wire: bytes, query: Query) -> Read:
+        """``wire`` is at least a header and the question of ``query``."""
+        for unpack in self._layouts.get((query, len(wire)), _NONE).values():
+            parts = unpack(wire)
+            key = (query, (parts[0], *parts[1::2]))
+            found = self._known.get(key)
+            if found is not None:
+                self._known.move_to_end(key)
+                return _timed(found, parts[2::2])
+        return self._new(wire, query)
+
+    def _new(self, wire: bytes, query: Query) -> Read:
+        self.decoded += 1
+        places = ttl_places(wire, HEADER + query.length)
+        if places is None:
+            return _timed(MALFORMED, ())
+        found = decode(wire, query)
+        form = layout(len(wire), query.length, places)
+        parts = struct.unpack(form, wire)
+        if query.question.type in _RECOGNISED and recognisable(wire, places):
+            self._keep(query, len(wire), form, (parts[0], *parts[1::2]), found)
+        return _timed(found, parts[2::2])
+
+    def _keep(self, query: Query, size: int, form: str, parts: tuple[bytes, ...], found: Decoded) -> None:
+        self._known[query, parts] = found
+        if len(self._known) > self._kept:
+            self._known.popitem(last=False)
+        layouts = self._layouts.setdefault((query, size), {})
+        if form not in layouts:
+            layouts[form] = struct.Struct(form).unpack
+        if len(layouts) > LAYOUTS:
+            del layouts[next(iter(layouts))]
+        if len(self._layouts) > self._kept:
+            self._layouts.popitem(last=False)
+
+
+def layout(size: int, question: int, places: Sequence[int]) -> str:
+    """How ``struct`` takes a message apart: the header but its id, then octets and TTLs in turn, then
+    what remains."""
+    form, at = [f"!2x10s{question}x"], HEADER + question
+    for place in places:
+        form.append(f"{place - at}sI")
+        at = place + 4
+    return "".join(form) + f"{size - at}s"
+
+
+def _timed(found: Decoded, ttls: Sequence[int]) -> Read:
+    content = found.content
+    if found.answer:
+        ttl = _least(ttls, found.answer)
+    elif found.soa and content.soa is not None:
+        # RFC 2308 section 5: the lesser of the SOA's own TTL and its minimum field
+        ttl = min(_least(ttls, found.soa), content.soa.minimum)
+    else:
+        ttl = 0
+    return Read(content, ttl, _least(ttls, found.ns) if found.ns else 0)
+
+
+def _least(ttls: Sequence[int], which: Sequence[int]) -> int:
+    """RFC 2181 section 8: a TTL with the most significant bit set is 0."""
+    return min(0 if ttls[i] > 0x7FFFFFFF else ttls[i] for i in which)
+
+
+def decode(wire: bytes, query: Query) -> Decoded:
+    """By dnspython, strictly; whatever it refuses is ``malformed``."""
+    try:
+        message = dns.message.from_wire(wire, one_rr_per_rrset=True)
+        return _content(message, query)
+    except Exception:  # hostile bytes: dnspython raises its own, ValueError, UnicodeError and others
+        return MALFORMED
+
+
+class _Records:
+    """The records of one section, each with its number among the message's TTLs."""
+
+    def __init__(self, rrsets: Sequence[dns.rrset.RRset], first: int, cls: str) -> None:
+        self.rows = [
+            (r.name.to_text().lower(), dns.rdatatype.to_text(r.rdtype), _rdata(r), first + i)
+            for i, r in enumerate(rrsets)
+            if dns.rdataclass.to_text(r.rdclass) == cls
+        ]
+
+    def of(self, owner: str, kind: str) -> list[tuple[str, int]]:
+        return [(rdata, n) for o, k, rdata, n in self.rows if o == owner and k == kind]
+
+    def first(self, kind: str) -> str | None:
+        return next((o for o, k, _, _ in self.rows if k == kind), None)
+
+
+def _rdata(rrset: dns.rrset.RRset) -> str:
+    text: str = rrset[0].to_text()
+    return text.lower() if dns.rdatatype.to_text(rrset.rdtype) in _LOWERED else text
+
+
+def _content(message: dns.message.Message, query: Query) -> Decoded:
+    cls, first = query.question.cls, len(message.answer)
+    answers = _Records(message.answer, 0, cls)
+    authority = _Records(message.authority, first, cls)
+    additional = _Records(message.additional, first + len(message.authority), cls)
+    chain, found, numbers = _follow(answers, query.question)
+    soa, soa_numbers = _soa(answers if query.question.type == "SOA" else authority)
+    cut = authority.first("NS") or ""
+    servers = authority.of(cut, "NS")
+    rcode, ede = int(message.rcode()), tuple(int(o.code) for o in message.extended_errors())
+    content = Content(
+        outcome="malformed"
+        if chain is None or (message.answer and not (chain or found))
+        else _outcome(message, query, ede, found, soa, cut),
+        rrset=tuple(sorted(set(found))),
+        aa=bool(message.flags & dns.flags.AA),
+        ra=bool(message.flags & dns.flags.RA),
+        tc=bool(message.flags & dns.flags.TC),
+        rcode=rcode,
+        ede=ede,
+        nsid=_nsid(message),
+        chain=chain or (),
+        cut=cut,
+        ns=tuple(sorted({rdata for rdata, _ in servers})),
+        glue=tuple((o, rdata) for o, k, rdata, _ in additional.rows if k in ("A", "AAAA")),
+        soa=soa,
+    )
+    return Decoded(content, tuple(numbers) if found else (), soa_numbers, tuple(n for _, n in servers))
+
+
+def _follow(answers: _Records, question: Question) -> tuple[tuple[str, ...] | None, list[str], list[int]]:
+    """Aliases passed, rdata and TTL numbers (RFC 1034 section 3.6.2). A loop has no chain: None."""
+    owner, chain, numbers = question.name.lower(), list[str](), list[int]()
+    while not (rows := answers.of(owner, question.type)):
+        alias = answers.of(owner, "CNAME")
+        if not alias or question.type == "CNAME":
+            return tuple(chain), [], []
+        owner = alias[0][0]
+        if owner in chain or owner == question.name or len(chain) >= MOST_ALIASES:
+            return None, [], []
+        chain.append(owner)
+        numbers.append(alias[0][1])
+    return tuple(chain), [rdata for rdata, _ in rows], numbers + [n for _, n in rows]
+
+
+def _soa(section: _Records) -> tuple[Soa | None, tuple[int, ...]]:
+    owner = section.first("SOA")
+    if owner is None:
+        return None, ()
+    rdata, number = section.of(owner, "SOA")[0]
+    fields = rdata.split()  # a space within a name is escaped (RFC 1035 section 5.1)
+    return Soa(owner, int(fields[2]), int(fields[6])), (number,)
+
+
+def _outcome(
+    message: dns.message.Message, query: Query, ede: Sequence[int], found: Sequence[str],
+    soa: Soa | None, cut: str,
+) -> DnsOutcome:  # fmt: skip
+    rcode = message.rcode()
+    if rcode == dns.rcode.NOERROR:
+        return "answer" if found else _empty(message, query, soa, cut)
+    if rcode == dns.rcode.SERVFAIL and _BOGUS & set(ede):
+        return "bogus"
+    return RCODES.get(rcode, "servfail")
+
+
+def _empty(message: dns.message.Message, query: Query, soa: Soa | None, cut: str) -> DnsOutcome:
+    """NODATA or a referral (RFC 2308 section 2.2): the latter has NS, no SOA and no AA.
+
+    An alias that leads out of what this server knows says no more than where to ask, either.
+    """
+    recursed = query.rd and bool(message.flags & dns.flags.RA)
+    if soa is not None:
+        return "nodata"
+    if message.answer:
+        return "nodata" if recursed else "referral"
+    if recursed or message.flags & dns.flags.AA:
+        return "nodata"
+    return "referral" if cut else "nodata"
+
+
+def _nsid(message: dns.message.Message) -> str | None:
+    """The identifier as text where it is printable ASCII, else in hexadecimal; None for none."""
+    for option in message.options:
+        if option.otype == dns.edns.NSID:
+            nsid: bytes = option.to_wire() or b""
+            printable = all(0x20 <= b <= 0x7E for b in nsid)
+            return ((nsid.decode("ascii") if printable else nsid.hex())[:LONGEST_NSID]).strip() or None
+    return None

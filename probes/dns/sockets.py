@@ -1,0 +1,158 @@
+"""UDP sockets shared by all queries: random ports, non-blocking, read by the loop's own readiness calls.
+
+asyncio's datagram endpoints ask the kernel for 256 KiB a packet; a plain ``recvfrom`` costs a third.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import random
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+READ = 4096  # octets of one datagram; we ask for 1232 at most
+READS = 64  # datagrams taken before the loop has its turn again
+# A port that has served so often is changed for another: ports stay unpredictable (RFC 5452 section 9.2).
+USES = 5000
+IDS = 65536
+_BUFFER = 1 << 20
+_IP_RECVERR, _IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h; Python names neither
+
+Address = tuple[str, int]
+# The socket, the datagram (of a refusal: the query that was refused), and who is at the other end.
+Arrived = Callable[["Port", bytes, Address], None]
+
+
+class Port:
+    """One socket and the queries that wait for an answer at it, by id."""
+
+    __slots__ = ("sock", "uses", "waiting")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.uses = 0
+        self.waiting: dict[int, Any] = {}
+
+    def free_id(self) -> int:
+        """A random id that no waiting query has (RFC 5452 section 9.2)."""
+        while True:
+            id_ = int.from_bytes(os.urandom(2), "big")
+            if id_ not in self.waiting:
+                return id_
+
+
+class Ports:
+    """A few sockets of one address family, opened when first needed."""
+
+    def __init__(self, family: socket.AddressFamily, size: int, arrived: Arrived, refused: Arrived) -> None:
+        self._family, self._size = family, size
+        self._arrived, self._refused = arrived, refused
+        self._loop = asyncio.get_running_loop()
+        self._ports: list[Port] = []
+        self._leaving: set[Port] = set()
+        self._random = random.SystemRandom()
+
+    def take(self) -> Port:
+        """A random port to ask from. Raises ``OSError`` where no socket is to be had."""
+        if len(self._ports) < self._size:
+            self._add()
+        index = self._random.randrange(len(self._ports))
+        port = self._ports[index]
+        port.uses += 1
+        if port.uses > USES or len(port.waiting) > IDS // 2:
+            port = self._changed(index)
+        return port
+
+    def _add(self) -> None:
+        try:
+            self._ports.append(self._open())
+        except OSError:  # out of descriptors: those that are open must do
+            if not self._ports:
+                raise
+
+    def _changed(self, index: int) -> Port:
+        port = self._ports[index]
+        fresh = self._open()
+        self._ports[index] = fresh
+        self._leaving.add(port)
+        self.left(port)
+        return fresh
+
+    def left(self, port: Port) -> None:
+        """A query has gone from this port; one that is on its way out closes with its last query."""
+        if port in self._leaving and not port.waiting:
+            self._leaving.discard(port)
+            self._shut(port)
+
+    def close(self) -> None:
+        for port in (*self._ports, *self._leaving):
+            self._shut(port)
+        self._ports.clear()
+        self._leaving.clear()
+
+    def _open(self) -> Port:
+        sock = socket.socket(self._family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            self._options(sock)
+            sock.bind(("::" if self._family == socket.AF_INET6 else "0.0.0.0", 0))
+            port = Port(sock)
+            self._loop.add_reader(sock.fileno(), self._read, port)
+        except BaseException:
+            sock.close()
+            raise
+        return port
+
+    def _options(self, sock: socket.socket) -> None:
+        """Also have ICMP's refusals reported, with the datagram that they are about (ip(7), IP_RECVERR)."""
+        if self._family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if sys.platform == "linux":
+            level = (socket.IPPROTO_IPV6, _IPV6_RECVERR), (socket.IPPROTO_IP, _IP_RECVERR)
+            with contextlib.suppress(OSError):
+                sock.setsockopt(*level[self._family == socket.AF_INET], 1)
+
+    def _shut(self, port: Port) -> None:
+        self._loop.remove_reader(port.sock.fileno())
+        port.sock.close()
+
+    def _read(self, port: Port) -> None:
+        recvfrom, arrived = port.sock.recvfrom, self._arrived
+        for _ in range(READS):
+            try:
+                data, sender = recvfrom(READ)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                if not self.drain(port):
+                    return
+                continue
+            arrived(port, data, sender[:2])
+            if port.sock.fileno() < 0:  # it was the last of a port on its way out
+                return
+
+    def drain(self, port: Port) -> bool:
+        """Take the refusals that the kernel keeps for this socket; whether there were any."""
+        if sys.platform != "linux":
+            return False
+        some = False
+        for _ in range(READS):
+            try:
+                data, ancillary, _, target = port.sock.recvmsg(READ, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                return some
+            some = True
+            if not _too_big(ancillary):
+                self._refused(port, data, target[:2])
+        return some
+
+
+def _too_big(ancillary: list[tuple[int, int, bytes]]) -> bool:
+    """A report about the path's MTU refuses nothing (struct sock_extended_err begins with the errno)."""
+    return any(int.from_bytes(data[:4], sys.byteorder) == errno.EMSGSIZE for _, _, data in ancillary)

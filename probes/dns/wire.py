@@ -1,0 +1,143 @@
+"""Queries as bytes, made once and patched for each use; and where the TTLs stand in an answer.
+
+RFC 1035 section 4.1 (format), RFC 6891 (EDNS0), RFC 5001 (NSID).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+
+import dns.exception
+import dns.name
+import dns.rdataclass
+import dns.rdatatype
+from msgspec import Struct
+
+UDP_PAYLOAD = 1232  # what passes unfragmented nearly everywhere (DNS Flag Day 2020)
+MOST_RECORDS = 512  # in one answer; more is nobody's MX
+HEADER = 12
+RD = 0x0100
+OPT = 41
+_NSID = 3
+_CASE = 0x20
+_RR = struct.Struct("!HHIH")
+_COUNTS = struct.Struct("!HHHH")
+# Every place that can be read as a compression pointer (RFC 1035 section 4.1.4), overlapping ones too.
+_POINTER = re.compile(rb"(?=([\xc0-\xff])(.))", re.DOTALL)
+
+
+class Question(Struct, frozen=True):
+    """What is asked: an absolute name in lower case, a record type's mnemonic, a class."""
+
+    name: str
+    type: str
+    cls: str = "IN"
+
+
+class Query:
+    """One question's wire, made once. ``patched`` gives it an id and the case of its letters."""
+
+    __slots__ = ("_head", "_letters", "_name", "_size", "_tail", "question", "rd")
+
+    def __init__(self, question: Question, *, rd: bool, edns: bool, nsid: bool) -> None:
+        """Raises ``ValueError`` where the name or the type cannot be put into a query."""
+        self.question, self.rd = question, rd
+        try:
+            name = dns.name.from_text(question.name).canonicalize().to_wire()
+            kind = dns.rdatatype.from_text(question.type)
+            cls = dns.rdataclass.from_text(question.cls)
+        except (dns.exception.DNSException, UnicodeError, ValueError, IndexError) as error:
+            raise ValueError(f"{question.name!r} {question.type} cannot be asked: {error}") from None
+        assert name is not None
+        opt = _opt(nsid) if edns else b""
+        self._head = struct.pack("!HHHHH", RD if rd else 0, 1, 0, 0, 1 if edns else 0)
+        self._size = len(name)
+        self._name = int.from_bytes(name, "big")
+        self._letters = int.from_bytes(bytes(_CASE if 97 <= b <= 122 else 0 for b in name), "big")
+        self._tail = struct.pack("!HH", kind, cls), opt
+
+    @property
+    def length(self) -> int:
+        """Octets of the question section."""
+        return self._size + 4
+
+    def patched(self, id_: int, case: bytes) -> tuple[bytes, bytes]:
+        """The query and its question section alone. ``case``: random octets, at least as many as the
+        name has (0x20: draft-vixie-dnsext-dns0x20-00); empty for all lower case."""
+        name = self._name
+        if case:
+            name ^= int.from_bytes(case[: self._size], "big") & self._letters
+        kind, opt = self._tail
+        question = name.to_bytes(self._size, "big") + kind
+        return id_.to_bytes(2, "big") + self._head + question + opt, question
+
+    @property
+    def plain(self) -> bytes:
+        """The question section in lower case."""
+        return self._name.to_bytes(self._size, "big") + self._tail[0]
+
+
+def _opt(nsid: bool) -> bytes:
+    """The OPT pseudo-record (RFC 6891 section 6.1.2), asking for the server's identifier or not."""
+    options = struct.pack("!HH", _NSID, 0) if nsid else b""
+    return b"\0" + _RR.pack(OPT, UDP_PAYLOAD, 0, len(options)) + options
+
+
+def same_question(said: bytes, plain: bytes) -> bool:
+    """Whether a question section is the plain one but for the case of its name (RFC 4343 section 3)."""
+    return said[:-4].lower() == plain[:-4] and said[-4:] == plain[-4:]
+
+
+def ttl_places(wire: bytes, start: int) -> list[int] | None:
+    """Offsets of the TTL of each record from ``start`` on, OPT aside; None where it is no whole message."""
+    _, *counts = _COUNTS.unpack_from(wire, 4)
+    if sum(counts) > MOST_RECORDS:
+        return None
+    places, at = [], start
+    try:
+        for _ in range(sum(counts)):
+            at = _past_name(wire, at)
+            kind, _, _, size = _RR.unpack_from(wire, at)
+            if kind != OPT:
+                places.append(at + 4)
+            at += _RR.size + size
+    except (IndexError, struct.error):
+        return None
+    return places if at == len(wire) else None
+
+
+def _past_name(wire: bytes, at: int) -> int:
+    while length := wire[at]:
+        if length >= 0xC0:
+            return at + 2
+        at += 1 + length
+    return at + 1
+
+
+def recognisable(wire: bytes, places: Sequence[int]) -> bool:
+    """Whether no name in it can depend on its id or on a TTL: no pointer leads into one.
+
+    Then two messages that are equal but for id and TTLs say the same.
+    """
+    moving = {at + i for at in places for i in range(4)}
+    for found in _POINTER.finditer(wire, HEADER):
+        target = (found[1][0] & 0x3F) << 8 | found[2][0]
+        if target < found.start() and (target < HEADER or _reads(wire, target, moving)):
+            return False
+    return True
+
+
+def _reads(wire: bytes, at: int, moving: set[int]) -> bool:
+    """Whether a name read from ``at`` passes over one of these octets; a pointer ends the look."""
+    while at < len(wire):
+        length = wire[at]
+        if at in moving or (length >= 0xC0 and at + 1 in moving):
+            return True
+        if length == 0 or length > 63:
+            return False
+        if any(i in moving for i in range(at + 1, at + 1 + length)):
+            return True
+        at += 1 + length
+    return False
