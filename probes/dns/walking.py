@@ -1,0 +1,253 @@
+"""From the root down to a name by NS and glue, without any recursive resolver (RFC 1034 section 5.3.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from probes.dns.exchange import Exchange, Question, Reply
+from probes.sight import Server
+
+QUERY_TIMEOUT = 2.0
+MOST_CUTS = 16  # on one way down
+MOST_DEPTH = 5  # of ways within ways, to name servers that lie elsewhere
+MOST_QUERIES = 400  # for one walk: a delegation may be made to cost (NXNSAttack)
+MOST_NAMES = 20  # name servers of one delegation
+MOST_ADDRESSES = 8  # of one name
+TRIED = 8  # servers of a zone, two at a time
+KEPT_ZONES, KEPT_NAMES = 512, 512
+KEPT_FOR = 3600.0
+
+# https://www.iana.org/domains/root/files (root.hints)
+ROOT = tuple(
+    Server(f"{letter}.root-servers.net.", address)
+    for letter, addresses in {
+        "a": ("198.41.0.4", "2001:503:ba3e::2:30"),
+        "b": ("170.247.170.2", "2801:1b8:10::b"),
+        "c": ("192.33.4.12", "2001:500:2::c"),
+        "d": ("199.7.91.13", "2001:500:2d::d"),
+        "e": ("192.203.230.10", "2001:500:a8::e"),
+        "f": ("192.5.5.241", "2001:500:2f::f"),
+        "g": ("192.112.36.4", "2001:500:12::d0d"),
+        "h": ("198.97.190.53", "2001:500:1::53"),
+        "i": ("192.36.148.17", "2001:7fe::53"),
+        "j": ("192.58.128.30", "2001:503:c27::2:30"),
+        "k": ("193.0.14.129", "2001:7fd::1"),
+        "l": ("199.7.83.42", "2001:500:9f::42"),
+        "m": ("202.12.27.33", "2001:dc3::35"),
+    }.items()
+    for address in addresses
+)
+
+
+class Cut(Struct, frozen=True):
+    """A zone as its parent delegates it: name servers' names, addresses from glue, TTL in seconds."""
+
+    zone: str
+    parent: str
+    names: tuple[str, ...]
+    servers: tuple[Server, ...]
+    ttl: int
+    until: float  # of the loop's clock
+
+
+class Reached(Struct, frozen=True):
+    """The end of a way: the zone that has the name, and what one of its servers said with authority;
+    None where all of them are silent or know nothing of it."""
+
+    cut: Cut
+    reply: Reply | None
+
+
+class Trip:
+    """What one walk may cost."""
+
+    def __init__(self, queries: int = MOST_QUERIES) -> None:
+        self.left = queries
+
+    def may(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+class Walker:
+    """Walks with what it has already learnt: zone cuts and addresses, each for its TTL and no longer
+    than an hour."""
+
+    def __init__(self, exchange: Exchange, hints: Sequence[str] = ()) -> None:
+        self.exchange = exchange
+        self._clock = asyncio.get_running_loop().time
+        servers = tuple(Server("", hint) for hint in hints) or ROOT
+        self._root = Cut(".", ".", (), servers, 0, float("inf"))
+        self._cuts: dict[str, Cut] = {}
+        self._names: dict[str, tuple[tuple[str, ...], float]] = {}
+
+    # Down to a name
+
+    async def descend(
+        self, question: Question, trip: Trip, *, anew: bool = False, stack: frozenset[str] = frozenset()
+    ) -> Reached:
+        """``anew``: have the name's own delegation told again, even where it is known."""
+        start = self._closest(question.name, anew)
+        reached = await self._down(start, question, trip, stack)
+        if reached.reply is None and reached.cut is start and start is not self._root:
+            self._forget(question.name)  # what was known may have moved
+            reached = await self._down(self._root, question, trip, stack)
+        return reached
+
+    async def _down(self, cut: Cut, question: Question, trip: Trip, stack: frozenset[str]) -> Reached:
+        for _ in range(MOST_CUTS):
+            servers = await self.servers(cut, trip, stack)
+            reply = await self.first(servers, question, cut.zone, trip)
+            if reply is None or not descends(reply, cut.zone, question.name):
+                return Reached(cut, reply)
+            cut = self._keep(reply, cut.zone)
+        return Reached(cut, None)
+
+    def cut_at(self, zone: str) -> Cut | None:
+        return self._root if zone == "." else self._cuts.get(zone)
+
+    def _closest(self, name: str, anew: bool) -> Cut:
+        for zone in ancestors(name)[1 if anew else 0 :]:
+            cut = self._cuts.get(zone)
+            if cut is not None and cut.until > self._clock():
+                return cut
+        return self._root
+
+    def _forget(self, name: str) -> None:
+        for zone in ancestors(name):
+            self._cuts.pop(zone, None)
+
+    def _keep(self, reply: Reply, parent: str) -> Cut:
+        content = reply.content
+        names = content.ns[:MOST_NAMES]
+        ttl = reply.ns_ttl
+        cut = Cut(content.cut, parent, names, glue(reply, names, parent), ttl, self._until(ttl))
+        self._cuts.pop(cut.zone, None)
+        self._cuts[cut.zone] = cut
+        if len(self._cuts) > KEPT_ZONES:
+            del self._cuts[next(iter(self._cuts))]
+        return cut
+
+    def _until(self, ttl: float) -> float:
+        return self._clock() + min(ttl, KEPT_FOR)
+
+    # Whom to ask
+
+    async def servers(self, cut: Cut, trip: Trip, stack: frozenset[str] = frozenset()) -> list[Server]:
+        """Servers of a zone with their addresses; where there is no glue, some of them looked up."""
+        found = list(cut.servers)
+        for name in () if found else random.sample(cut.names, len(cut.names)):
+            found += [Server(name, a) for a in await self.addresses(name, trip, stack)]
+            if len(found) >= 2:
+                break
+        return found
+
+    async def addresses(self, name: str, trip: Trip, stack: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """A and AAAA of a host from its own zone; empty where it has none or they can't be had."""
+        known = self._names.get(name)
+        if known is not None and known[1] > self._clock():
+            return known[0]
+        if name in stack or len(stack) >= MOST_DEPTH:
+            return ()
+        reached = await self.descend(Question(name, "A"), trip, stack=stack | {name})
+        if reached.reply is None:
+            return ()
+        servers = await self.servers(reached.cut, trip, stack | {name})
+        six = await self.first(servers, Question(name, "AAAA"), reached.cut.zone, trip)
+        replies = [r for r in (reached.reply, six) if r is not None and r.outcome == "answer"]
+        found = tuple(a for r in replies for a in r.rrset[:MOST_ADDRESSES])
+        if found:
+            self._names[name] = found, self._until(min(r.ttl for r in replies))
+            if len(self._names) > KEPT_NAMES:
+                del self._names[next(iter(self._names))]
+        return found
+
+    async def first(
+        self, servers: Sequence[Server], question: Question, zone: str, trip: Trip
+    ) -> Reply | None:
+        """The first useful word of a zone's servers, two asked at a time, both address families early."""
+        order = mixed(servers)[:TRIED]
+        for start in range(0, len(order), 2):
+            tasks = [
+                asyncio.ensure_future(self.ask(server, question, trip)) for server in order[start : start + 2]
+            ]
+            try:
+                for coming in asyncio.as_completed(tasks):
+                    reply = await coming
+                    if reply is not None and useful(reply, zone, question.name):
+                        return reply
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        return None
+
+    async def ask(self, server: Server, question: Question, trip: Trip) -> Reply | None:
+        if not trip.may():
+            return None
+        return await self.exchange.ask(server.address, question, rd=False, timeout=QUERY_TIMEOUT, nsid=False)
+
+
+def useful(reply: Reply, zone: str, name: str) -> bool:
+    """An authoritative answer, or a referral that leads further down to the name."""
+    return (reply.aa and reply.outcome in ("answer", "nodata", "nxdomain", "referral")) or descends(
+        reply, zone, name
+    )
+
+
+def descends(reply: Reply, zone: str, name: str) -> bool:
+    """Whether it is a referral to a zone below this one and at or above the name: no lame server's
+    referral to the root, and no way back."""
+    cut = reply.content.cut
+    return (
+        reply.outcome == "referral"
+        and not reply.aa
+        and cut != zone
+        and within(cut, zone)
+        and within(name, cut)
+    )
+
+
+def glue(reply: Reply, names: Iterable[str], zone: str) -> tuple[Server, ...]:
+    """Addresses of these name servers that a server of ``zone`` may speak for: those below it."""
+    wanted = {name for name in names if within(name, zone)}
+    found = dict.fromkeys(Server(n, a) for n, a in reply.content.glue if n in wanted)
+    return tuple(found)[: MOST_NAMES * 2]
+
+
+def within(name: str, zone: str) -> bool:
+    """Whether a name is at or below a zone's apex."""
+    return zone == "." or name == zone or name.endswith("." + zone)
+
+
+def ancestors(name: str) -> list[str]:
+    """The name, and what is above it, without the root. (A dot within a label is escaped as ``\\.``.)"""
+    found = [name]
+    while (name := above(name)) != ".":
+        found.append(name)
+    return found
+
+
+def above(name: str) -> str:
+    at = 0
+    while at < len(name):
+        if name[at] == "\\":
+            at += 2
+        elif name[at] == ".":
+            return name[at + 1 :] or "."
+        else:
+            at += 1
+    return "."
+
+
+def mixed(servers: Sequence[Server]) -> list[Server]:
+    """In random order, IPv4 and IPv6 in turn: where one family goes nowhere, the other is soon asked."""
+    shuffled = random.sample(servers, len(servers))
+    four = [s for s in shuffled if ":" not in s.address]
+    six = [s for s in shuffled if ":" in s.address]
+    paired = [s for pair in zip(four, six, strict=False) for s in pair]
+    return paired + four[len(six) :] + six[len(four) :]
