@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -16,6 +17,9 @@ from monitor.plan.load import DEFAULT, check
 from monitor.plan.mistakes import Wrong
 from monitor.plan.template import Known, write
 from monitor.printable import printable
+
+if TYPE_CHECKING:
+    from probes.dns.lookup import Found
 
 
 class Value(click.ParamType[str]):
@@ -49,16 +53,24 @@ def _account(text: str) -> None:
         values.secret(secret)
 
 
+def _endpoint(text: str) -> None:
+    """``ADDRESS:PORT=ADDRESS:PORT``."""
+    logical, _, real = text.partition("=")
+    values.endpoint(logical)
+    values.endpoint(real)
+
+
 DOMAIN = Value(values.domain, "DOMAIN")
 NAME = Value(values.pattern, "NAME")
 ADDRESS = Value(values.address, "ADDRESS")
 SERVER = Value(_server, "HOST:PORT")
 ACCOUNT = Value(_account, "ADDRESS")
+ENDPOINT = Value(_endpoint, "ADDRESS=ADDRESS")
 
 
 @click.command(epilog="Example: mxcutover init example.jp --new-mx mx1.new.example")
 @click.argument("domain", required=False, type=DOMAIN)
-@click.option("--old-mx", multiple=True, type=NAME, help="Old exchange: today's MX.")
+@click.option("--old-mx", multiple=True, type=NAME, help="Old exchange; else today's MX.")
 @click.option("--old-address", multiple=True, type=ADDRESS, help="Its address.")
 @click.option("--old-imap", type=SERVER, help="Mailboxes on old: mail.example.jp:993.")
 @click.option("--old-submission", type=SERVER, help="Sending through old: port 587 or 465.")
@@ -69,10 +81,16 @@ ACCOUNT = Value(_account, "ADDRESS")
 @click.option("--account", multiple=True, type=ACCOUNT, help="Mailbox[=file:PATH, its password].")
 @click.option("--accounts-file", metavar="CSV", help="Many mailboxes: address,old_login,…")
 @click.option("--log", metavar="PATH", help="The old host's Postfix log.")
+@click.option("--no-lookup", is_flag=True, help="Ask the DNS nothing.")
+@click.option("--hints", multiple=True, type=ADDRESS, hidden=True)
+@click.option("--endpoint", multiple=True, type=ENDPOINT, hidden=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=DEFAULT, help="[cutover.toml]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite it.")
-def init(domain: str | None, output: Path, force: bool, **flags: Any) -> None:
-    """Write a commented plan. Asks at the terminal; with flags, nothing."""
+def init(
+    domain: str | None, output: Path, force: bool, no_lookup: bool, hints: tuple[str, ...],
+    endpoint: tuple[str, ...], **flags: Any,
+) -> None:  # fmt: skip
+    """Write a commented plan. Looks up what is there; asks a person, unless given flags."""
     if output.exists() and not force:
         raise Failure(f"{output} is there already; --force overwrites it", Exit.USAGE)
     asking = sys.stdin.isatty() and not any(flags.values())
@@ -81,8 +99,50 @@ def init(domain: str | None, output: Path, force: bool, **flags: Any) -> None:
             raise Failure("no domain; write: mxcutover init example.jp", Exit.USAGE)
         domain = str(click.prompt("Domain that moves", type=DOMAIN, err=True))
     known = given(domain, flags)
+    if not no_lookup:
+        known = looked_up(known, hints, dict(entry.split("=", 1) for entry in endpoint))
     save(output, write(asked(known) if asking else known), force)
     click.echo(farewell(output))
+
+
+def looked_up(known: Known, hints: tuple[str, ...], endpoints: dict[str, str]) -> Known:
+    """With what the domain's own name servers say of its mail today; what was given stands."""
+    from probes.dns.lookup import look_up  # dnspython takes its time: only for who looks up
+
+    if sys.stderr.isatty():
+        click.echo(f"Looking up {known.domain} …", err=True)
+    found = asyncio.run(look_up(values.domain(known.domain), hints, endpoints))
+    if found is None:
+        click.echo(
+            f"mxcutover: the name servers of {known.domain} can't be asked now; fill in by hand", err=True
+        )
+        return known
+    return filled(known, found)
+
+
+def filled(known: Known, found: Found) -> Known:
+    """The old host's names and addresses are today's, unless the MX is at the new host already."""
+    names = tuple(filter(None, (_fit(values.pattern, rdata.partition(" ")[2]) for rdata in found.mx)))
+    new = {values.pattern(name) for name in known.new_mx}
+    was = known.old_mx or tuple(name.removesuffix(".") for name in names if name not in new)
+    own = {values.pattern(name) for name in was}
+    theirs = found.addresses if set(names) <= own else ()
+    return msgspec.structs.replace(
+        known,
+        old_mx=was,
+        old_addresses=known.old_addresses or tuple(a for a in theirs if a not in known.new_addresses),
+        today=found.mx,
+        ttl=found.ttl,
+        authorities=tuple(f"{server.name} {server.address}" for server in found.authorities),
+    )
+
+
+def _fit(parse: Callable[[str], str], text: str) -> str | None:
+    """A name from outside, where a plan can hold it."""
+    try:
+        return parse(text)
+    except Wrong:
+        return None
 
 
 def given(domain: str, flags: dict[str, Any]) -> Known:
@@ -104,8 +164,8 @@ def given(domain: str, flags: dict[str, Any]) -> Known:
 
 def asked(known: Known) -> Known:
     """What is not known yet, from the person at the terminal; an empty answer leaves it to be filled in."""
-    was = known.old_mx or _words("Old exchanges (names, spaces between)", NAME)
-    old_addresses = known.old_addresses or _words("Their addresses", ADDRESS)
+    was = _words("Old exchanges (names, spaces between)", NAME, known.old_mx)
+    old_addresses = _words("Their addresses", ADDRESS, known.old_addresses if was == known.old_mx else ())
     old = next((name for name in was if not name.startswith("*.")), None)
     old_imap = _server_at("IMAP of the old host", old, 993)
     old_submission = _server_at("Submission of the old host", old, 587)
@@ -139,11 +199,13 @@ def _ask(question: str, kind: click.ParamType[str] | None, default: str) -> str 
     return str(click.prompt(question, default=default, value_proc=convert, err=True)).strip() or None
 
 
-def _words(question: str, kind: click.ParamType[str]) -> tuple[str, ...]:
+def _words(question: str, kind: click.ParamType[str], known: tuple[str, ...] = ()) -> tuple[str, ...]:
     def convert(text: str) -> tuple[str, ...]:
         return tuple(kind.convert(word, None, None) for word in text.replace(",", " ").split())
 
-    return tuple(click.prompt(question, default="", show_default=False, value_proc=convert, err=True))
+    default = " ".join(known)
+    shown = bool(known)
+    return tuple(click.prompt(question, default=default, show_default=shown, value_proc=convert, err=True))
 
 
 def save(output: Path, text: str, force: bool) -> None:

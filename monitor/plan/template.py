@@ -11,9 +11,10 @@ from monitor.printable import printable
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """What ``init`` was told or looked up, as people write it. ``mx`` is "preference name"; ``ttl`` seconds;
-    ``*_imap`` and ``*_submission`` are "host:port" or None; an account is ``ADDRESS`` or
-    ``ADDRESS=REFERENCE``; ``language`` en or ja."""
+    """What ``init`` was told or looked up, as people write it. ``*_mx`` are names; ``today`` is the MX RRset
+    of now, "preference name", with ``ttl`` in seconds; ``authorities`` are "name address"; ``*_imap`` and
+    ``*_submission`` are "host:port" or None; an account is ``ADDRESS`` or ``ADDRESS=REFERENCE``;
+    ``language`` en or ja."""
 
     domain: str
     old_mx: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class Known(Struct, frozen=True, kw_only=True):
     accounts: tuple[str, ...] = ()
     accounts_file: str | None = None
     log: str | None = None
+    today: tuple[str, ...] = ()
     ttl: int | None = None
     authorities: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ("public",)
@@ -111,7 +113,8 @@ def _log(known: Known) -> tuple[str, ...]:
 def _mx(known: Known) -> str:
     planned = tuple(f"{10 * n} {name}" for n, name in enumerate(known.new_mx, 1) if not name.startswith("*"))
     ttl = f", TTL {known.ttl} s" if known.ttl is not None else ""
-    today = (f"# Today: {', '.join(map(printable, known.old_mx))}{ttl}.",) if known.old_mx else ()
+    now = known.today or known.old_mx
+    today = (f"# Today: {', '.join(map(printable, now))}{ttl}.",) if now else ()
     about = "# The MX records as they are to be after the change."
     return "\n".join((about, *today, "[mx]", _line("planned", planned, '["10 mx1.new.example"]')))
 
@@ -144,9 +147,10 @@ def _commented(text: str) -> str:
 
 
 def _dns(known: Known) -> str:
-    found = f" Today: {', '.join(map(printable, known.authorities))}" if known.authorities else ""
+    found = "".join(f"\n#   {printable(server)}" for server in known.authorities)
+    today = f" Today:{found}" if found else ""
     return f"""\
-# Whom to ask. The authoritative servers are found by walking the delegation.{found}
+# Whom to ask. The authoritative servers are found by walking the delegation.{today}
 [dns]
 resolvers = {listed(known.resolvers)}     # "public" is the bundled list; add your own by address
 # authorities = ["203.0.113.1"]  # ask these instead of walking

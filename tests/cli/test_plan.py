@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from monitor.cli import COMMANDS
+from monitor.rehearsal import zones
+from monitor.rehearsal.scenarios import SMOOTH, TTL, Act
+from monitor.rehearsal.world import World
 
 RUN = [sys.executable, "-c", "import sys; from monitor.cli import main; sys.exit(main(sys.argv[1:]))"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-FLAGS = ["example.jp"] + [
+FLAGS = ["example.jp", "--no-lookup"] + [
     f"--{flag}"
     for flag in (
         "old-mx=mail.example.jp",
@@ -54,6 +59,47 @@ def test_init_with_flags_asks_nothing_and_its_plan_is_fine(tmp_path: Path) -> No
     assert "10 mx1.new.example." in checked.stdout and "via-old, mx" in checked.stdout
 
 
+async def lookup(folder: Path, world: World, *arguments: str) -> tuple[int, str, str]:
+    """``init`` of the rehearsal's domain, its look-up going to the rehearsal's name servers."""
+    endpoints = [f"--endpoint={a}={b}" for a, b in world.net.endpoints().items() if a.endswith(":53")]
+    command = [*RUN, "init", "rehearsal.example", "-f", f"--hints={zones.ROOT[1]}", *endpoints, *arguments]
+    child = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await child.communicate()
+    return child.returncode or 0, out.decode(), err.decode()
+
+
+async def test_init_looks_up_what_is_there_today(tmp_path: Path) -> None:
+    async with World(SMOOTH, 1, tmp_path) as world:
+        code, out, err = await lookup(tmp_path, world, "--new-mx=mx1.new.example")
+        assert (code, err) == (0, "") and ": old" not in out
+        plan = tomllib.loads(text := (tmp_path / "cutover.toml").read_text())
+        assert plan["old"] == {"mx": ["mail.old.example"], "addresses": [zones.OLD_ADDRESS]}
+        assert f"# Today: 10 mail.old.example., TTL {world.pace.ttl(TTL)} s." in text
+        assert all(f"#   {name} {address}" in text for name, address in (zones.PRIMARY, zones.SECONDARY))
+        world.perform(Act(at=0, do="change-mx"))
+        world.perform(Act(at=0, do="secondary-catches-up"))
+        flags = [f"--new-mx={name}" for name in zones.NEW_MX]
+        assert (await lookup(tmp_path, world, *flags))[0] == 0
+        plan = tomllib.loads((tmp_path / "cutover.toml").read_text())
+        assert "old" not in plan or not plan["old"].get("mx"), "today's MX is the new host already"
+        given = await lookup(tmp_path, world, "--old-mx=other.example", "--old-address=192.0.2.77")
+        assert given[0] == 0
+        plan = tomllib.loads((tmp_path / "cutover.toml").read_text())
+        assert plan["old"] == {"mx": ["other.example"], "addresses": ["192.0.2.77"]}
+
+
+def test_init_goes_on_without_an_answer(tmp_path: Path) -> None:
+    nobody = ["--hints=192.0.2.1", "--endpoint=192.0.2.1:53=127.0.0.153:5399"]
+    written = run(tmp_path, "init", "example.jp", *nobody)
+    assert written.returncode == 0 and "Wrote cutover.toml" in written.stdout
+    assert written.stderr == (
+        "mxcutover: the name servers of example.jp can't be asked now; fill in by hand\n"
+    )
+
+
 def test_init_overwrites_only_when_told(tmp_path: Path) -> None:
     (tmp_path / "cutover.toml").write_text("mine")
     refused = run(tmp_path, "init", *FLAGS)
@@ -64,7 +110,7 @@ def test_init_overwrites_only_when_told(tmp_path: Path) -> None:
 
 
 def test_init_says_what_is_still_missing(tmp_path: Path) -> None:
-    written = run(tmp_path, "init", "example.jp", "-o", "bare.toml")
+    written = run(tmp_path, "init", "example.jp", "--no-lookup", "-o", "bare.toml")
     assert written.returncode == 0
     assert {"old", "new", "mx.planned"} <= {line.split(": ")[2] for line in written.stdout.splitlines()[1:-1]}
 
@@ -74,7 +120,7 @@ def test_init_asks_a_person_and_takes_no_nonsense(tmp_path: Path) -> None:
     old = ["mail.example.jp", "192.0.2.10", "imap.example.jp", "imap.example.jp:993", "", ""]
     answers = ["exa mple", "example.jp", *old, "mx1.new.example", "", "", "", "suga@example.jp"]
     os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
-    asked = run(tmp_path, "init", stdin=theirs)
+    asked = run(tmp_path, "init", "--no-lookup", stdin=theirs)
     os.close(ours)
     os.close(theirs)
     assert asked.returncode == 0, asked.stderr
@@ -87,7 +133,7 @@ BAD = [
     (["plan", "check"], 78, "cutover.toml: there is no plan; write one with: mxcutover init"),
     (["plan", "check", "."], 74, ". cannot be read: Is a directory"),
     (["init"], 2, "no domain; write: mxcutover init example.jp"),
-    (["init", "a.jp", "-o", "none/x.toml"], 74, "none/x.toml cannot be written: No such"),
+    (["init", "a.jp", "--no-lookup", "-o", "none/x.toml"], 74, "none/x.toml cannot be written: No such"),
 ]
 
 
