@@ -1,0 +1,374 @@
+"""A log and its rotated siblings as one stream of lines, with a place to go on from. Blocking."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import re
+import stat
+import zlib
+from collections import deque
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any, cast
+
+from msgspec import Struct
+
+CHUNK = 1 << 20  # bytes read at a time
+LONGEST = 1 << 16  # bytes of a line that are kept while its end is awaited
+WINDOW = 256  # bytes before the place that must be there again
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+class Place(Struct, frozen=True):
+    """After which byte to go on: of the file with this inode, or of any with these bytes before it.
+
+    ``mark``: BLAKE2 of the ``window`` bytes before ``offset``. ``skipping``: inside an over-long line.
+    """
+
+    inode: int
+    offset: int
+    window: int
+    mark: str
+    skipping: bool = False
+
+
+class Step(Struct):
+    """What one look found. ``near`` (ms): when the lines were written, or soon after. ``end``: the log
+    was read to its end. ``gap``: lines may be missing before these. ``missing``: there is no such file."""
+
+    lines: list[bytes] = []
+    near: int = 0
+    end: bool = False
+    gap: bool = False
+    missing: bool = False
+    live: bool = False
+
+
+class Segment(Struct):
+    """One file to read, from ``offset`` on (of what it holds uncompressed)."""
+
+    path: Path
+    offset: int = 0
+    gap: bool = False
+    live: bool = False
+    skipping: bool = False
+
+
+def readable(path: str | Path) -> str | None:
+    """Why a log cannot be read now, in a few words; None where it can."""
+    try:
+        with _open(Path(path)) as file:
+            mode = os.fstat(file.fileno()).st_mode
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return None if stat.S_ISREG(mode) else "not a regular file"
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Never waits for the other end of a pipe."""
+    return cast("IO[bytes]", open(path, "rb", buffering=0, opener=_nonblocking))  # noqa: PTH123, SIM115
+
+
+def _nonblocking(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+# -- siblings -------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"^\.(\d{1,4})$")
+_DATE = re.compile(r"^[-.](\d{8})(?:[-T]?(\d{2,6}))?$")
+
+
+class Sibling(Struct, frozen=True):
+    """A rotated file: ``number`` counts back from the live one, ``date`` is its name's."""
+
+    path: Path
+    mtime: float
+    inode: int
+    number: int | None
+    date: str | None
+
+
+def siblings(path: Path) -> list[Sibling]:
+    """The rotated files of a log, oldest first; of one and its compressed twin only the first."""
+    found: dict[str, Sibling] = {}
+    try:
+        entries = sorted(path.parent.iterdir())
+    except OSError:
+        return []
+    for entry in entries:
+        one = _sibling(path, entry)
+        if one is not None and one[0] not in found:  # "mail.log.1" sorts before "mail.log.1.gz"
+            found[one[0]] = one[1]
+    return sorted(found.values(), key=_age)
+
+
+def _sibling(path: Path, entry: Path) -> tuple[str, Sibling] | None:
+    name = entry.name.removesuffix(entry.suffix) if entry.suffix in _OPENERS else entry.name
+    rest = name[len(path.name) :] if name.startswith(path.name) else _inner(path, name)
+    number, date = _NUMBER.match(rest), _DATE.match(rest)
+    if not (number or date):
+        return None
+    try:
+        seen = entry.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(seen.st_mode) or not seen.st_size:
+        return None
+    label = (date[1] + (date[2] or "")) if date else None
+    return rest, Sibling(entry, seen.st_mtime, seen.st_ino, int(number[1]) if number else None, label)
+
+
+def _inner(path: Path, name: str) -> str:
+    """logrotate's ``extension``: "mail-20261101.log" of "mail.log"."""
+    if path.suffix and name.startswith(path.stem) and name.endswith(path.suffix):
+        return name[len(path.stem) : -len(path.suffix)]
+    return ""
+
+
+def _age(one: Sibling) -> tuple[float, str]:
+    """Oldest first: by number, by date, and by mtime where a log has both kinds."""
+    return (-one.number, "") if one.number is not None else (1.0, one.date or "")
+
+
+def _gaps(files: list[Sibling]) -> list[bool]:
+    """Before which of these a file is missing: the numbers, or the days between the dates, tell."""
+    steps = [_step(a, b) for a, b in zip(files, files[1:], strict=False)]
+    usual = min((s for s in steps if s is not None and s > 0), default=1)
+    return [True] * bool(files) + [s is None or s > usual for s in steps]
+
+
+def _step(a: Sibling, b: Sibling) -> int | None:
+    if a.number is not None and b.number is not None:
+        return a.number - b.number
+    if a.date is None or b.date is None:
+        return None
+    return _days(b.date) - _days(a.date)
+
+
+def _days(date: str) -> int:
+    return int(date[:4]) * 372 + int(date[4:6]) * 31 + int(date[6:8])
+
+
+# -- reading --------------------------------------------------------------------------------------------
+
+
+class LogReader:
+    """Reads ``path`` and what became of it. ``since`` (seconds since the epoch): no older files.
+
+    Every method blocks and raises ``OSError`` where the log itself cannot be opened.
+    """
+
+    def __init__(self, path: Path, since: float) -> None:
+        self._path = path
+        self._since = since
+        self._todo: deque[Segment] = deque()
+        self._file: IO[bytes] | None = None
+        self._now: Segment = Segment(path)
+        self._inode = 0
+        self._near = 0
+        self._offset = 0  # of the next byte to read
+        self._placed = 0  # of the byte after the last whole line
+        self._carry = b""  # what lies between
+        self._window = b""  # the bytes before _placed
+        self._skipping = False
+        self._nul = False
+
+    def begin(self, place: Place | None, history: bool) -> bool:
+        """Where to start; whether that is just where ``place`` was."""
+        if place is not None:
+            found = self._locate(place)
+            if found is not None:
+                self._todo = deque(found)
+                return True
+        if history or place is not None:
+            files = [one for one in siblings(self._path) if one.mtime >= self._since]
+            parts = [Segment(f.path, gap=g) for f, g in zip(files, _gaps(files), strict=True)]
+            self._todo = deque([*parts, Segment(self._path, live=True, gap=not parts)])
+        else:
+            self._todo = deque([Segment(self._path, offset=-1, live=True, gap=True)])
+        return False
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def place(self) -> Place:
+        mark = blake2b(self._window, digest_size=8).hexdigest()
+        return Place(self._inode, self._placed, len(self._window), mark, self._skipping)
+
+    def step(self, moment: int) -> Step:
+        """One look at ``moment`` (ms)."""
+        gap = False
+        if self._file is None:
+            gap = self._next()
+        if self._now.live and not self._intact():
+            return self._truncated()
+        data = self._read()
+        near = moment if self._now.live else self._near
+        if data:
+            return Step(self._split(data), near, gap=gap, live=self._now.live)
+        if not self._now.live:
+            return Step(self._finish(), near, gap=gap)
+        return self._at_end(near, gap)
+
+    def _next(self) -> bool:
+        """Open the next file; whether a gap lies before it."""
+        segment = self._todo.popleft() if self._todo else Segment(self._path, live=True)
+        opener = None if segment.live else _OPENERS.get(segment.path.suffix)
+        try:
+            self._file = opener(segment.path, "rb") if opener else _open(segment.path)
+            seen = os.fstat(self._file.fileno())
+        except OSError:
+            if segment.live or not self._todo:
+                raise
+            self._todo[0].gap = True
+            return self._next()
+        self._now = segment
+        self._inode, self._near = seen.st_ino, int(seen.st_mtime * 1000)
+        self._carry, self._nul, self._skipping = b"", False, segment.skipping
+        self._seek(segment.offset)
+        return segment.gap
+
+    def _seek(self, offset: int) -> None:
+        """To ``offset``, or to the end of the last whole line for -1, with the bytes before it in mind."""
+        assert self._file is not None
+        if offset < 0:
+            end = self._file.seek(0, os.SEEK_END)
+            self._file.seek(max(0, end - LONGEST))
+            offset = end - len(self._file.read(LONGEST).rpartition(b"\n")[2])
+        begin = max(0, offset - WINDOW)
+        try:
+            self._file.seek(begin)
+            self._window = self._file.read(offset - begin) if offset else b""
+            self._file.seek(offset)
+        except _BROKEN:
+            self._window = b""
+        self._offset = self._placed = offset
+
+    def _read(self) -> bytes:
+        assert self._file is not None
+        try:
+            data = self._file.read(CHUNK) or b""
+        except _BROKEN:
+            if self._todo:
+                self._todo[0].gap = True
+            return b""
+        self._offset += len(data)
+        return data
+
+    def _split(self, data: bytes) -> list[bytes]:
+        """Whole lines; the rest waits for its newline."""
+        whole, newline, rest = data.rpartition(b"\n")
+        if not newline:
+            self._carry += data
+            return self._bound()
+        lines = (self._carry + whole).split(b"\n")
+        self._window = (self._window + self._carry + whole + newline)[-WINDOW:]
+        self._carry = rest
+        self._placed = self._offset - len(rest)
+        if self._skipping:
+            lines[0] = lines[0][:0]  # the end of an over-long line, which was counted already
+            self._skipping = False
+        elif self._nul:
+            lines[0] = b"\0" + lines[0]
+        self._nul = False
+        return lines + self._bound()
+
+    def _bound(self) -> list[bytes]:
+        """An over-long line is handed on as far as it is known, and its rest is passed over."""
+        if len(self._carry) <= LONGEST:
+            return []
+        head = self._carry.lstrip(b"\0")
+        if len(head) <= LONGEST:
+            self._nul = True
+            self._forward(len(self._carry) - len(head))
+            return []
+        told = [] if self._skipping else [head[:LONGEST]]
+        self._forward(len(self._carry))
+        self._skipping = True
+        return told
+
+    def _forward(self, count: int) -> None:
+        self._window = (self._window + self._carry[:count])[-WINDOW:]
+        self._carry = self._carry[count:]
+        self._placed += count
+
+    def _finish(self) -> list[bytes]:
+        """The end of a file that gets no more: what it ends with is a line."""
+        rest = [self._carry] if self._carry and not self._skipping else []
+        self._forward(len(self._carry))
+        self.close()
+        return rest
+
+    # -- the live file ------------------------------------------------------------------------------
+
+    def _intact(self) -> bool:
+        """Whether the bytes before the place are still there."""
+        assert self._file is not None
+        seen = os.fstat(self._file.fileno())
+        if seen.st_size < self._offset:
+            return False
+        before = os.pread(self._file.fileno(), len(self._window), self._placed - len(self._window))
+        return before == self._window
+
+    def _truncated(self) -> Step:
+        """copytruncate: what was not read yet is in the copy, if anywhere."""
+        found = self._locate(self.place(), copied=True)
+        self.close()
+        self._todo = deque(found or [Segment(self._path, live=True)])
+        self._todo[0].gap = True
+        return Step()
+
+    def _at_end(self, near: int, gap: bool) -> Step:
+        try:
+            seen = self._path.stat()
+        except OSError:
+            return Step([], near, gap=gap, missing=True, live=True)
+        if seen.st_ino == self._inode or not seen.st_size:
+            return Step([], near, end=True, gap=gap, live=True)
+        late = self._read()  # written while the new file already had its first line
+        lines = self._split(late) if late else []
+        self._todo = deque(self._newer() or [Segment(self._path, live=True)])
+        return Step([*lines, *self._finish()], near, gap=gap, live=True)
+
+    def _newer(self) -> list[Segment]:
+        """What was rotated after the file that was live until now, and the live one."""
+        files = siblings(self._path)
+        places = [i for i, one in enumerate(files) if one.inode == self._inode]
+        later = files[places[0] + 1 :] if places else []
+        return [*(Segment(one.path) for one in later), Segment(self._path, live=True)]
+
+    def _locate(self, place: Place, copied: bool = False) -> list[Segment] | None:
+        """The files to read to go on from ``place``, or None where it is nowhere to be found."""
+        if not copied and self._holds(self._path, place, same_inode=True):
+            return [Segment(self._path, place.offset, live=True, skipping=place.skipping)]
+        files = siblings(self._path)
+        for index in range(len(files) - 1, -1, -1):
+            if self._holds(files[index].path, place, same_inode=not place.window):
+                gaps = _gaps(files[index:])[1:]
+                later = [Segment(f.path, gap=g) for f, g in zip(files[index + 1 :], gaps, strict=True)]
+                first = Segment(files[index].path, place.offset, skipping=place.skipping)
+                return [first, *later, Segment(self._path, live=True)]
+        return None
+
+    def _holds(self, path: Path, place: Place, same_inode: bool) -> bool:
+        opener = _OPENERS.get(path.suffix) if path != self._path else None
+        begin = place.offset - place.window
+        try:
+            with opener(path, "rb") if opener else _open(path) as file:
+                seen = os.fstat(file.fileno())
+                if same_inode and seen.st_ino != place.inode:
+                    return False
+                if opener is None and seen.st_size < place.offset:
+                    return False
+                file.seek(begin)
+                before = file.read(place.window) if place.window else b""
+        except _BROKEN:
+            return False
+        return len(before) == place.window and blake2b(before, digest_size=8).hexdigest() == place.mark

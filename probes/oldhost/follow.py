@@ -1,0 +1,186 @@
+"""Follows the old host's log: history first, then each new line, across rotation, stops and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from probes.observation import Coverage, Observation, Side, Skip, from_ms, now, to_ms
+from probes.oldhost.files import LogReader, Place, Step, readable
+from probes.oldhost.postfix import PostfixLog
+from probes.sight import Sight
+
+__all__ = ["follow_log", "readable"]
+
+HISTORY = 28 * 86_400_000  # ms: the baseline is at most four weeks (verdict.md)
+LONGEST = 300_000  # ms of one coverage interval
+MISSING = 10_000  # ms that a log may be missing, between two names, and its followers not be blind
+_MOMENT = 5_000  # ms
+
+
+class Ledger:
+    """When the log was really read: intervals that join each other, cut into pieces. Times in ms."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self.begin: int | None = None  # of what was covered and not reported yet
+        self.upto = 0
+
+    def cover(self, begin: int, end: int) -> None:
+        """All lines up to ``end`` were read; where nothing is covered yet it starts at ``begin``."""
+        if self.begin is None:
+            self.begin = self.upto = begin
+        self.upto = max(self.upto, end)
+
+    def pieces(self, limit: int) -> list[Observation]:
+        """What is covered up to ``limit`` and was not reported yet."""
+        found: list[Observation] = []
+        while self.begin is not None and self.begin < min(self.upto, limit):
+            end = min(self.begin + LONGEST, self.upto, limit)
+            found.append(Coverage(at=now(), source=self._source, from_=from_ms(self.begin), to=from_ms(end)))
+            self.begin = end
+        return found
+
+    def cut(self) -> list[Observation]:
+        """Lines may be missing here: what follows begins anew."""
+        found = self.pieces(self.upto)
+        self.begin = None
+        return found
+
+
+async def follow_log(
+    path: str | Path, *, domain: str, recognise: Callable[[str], str | None] = lambda _: None,
+    zone: str | None = None, history: bool = True, own: Collection[str] = (),
+    watcher: Collection[str] = (), poll: float = 1.0, coverage: float = 60.0,
+    position: Any = None, side: Side = "old",
+) -> AsyncIterator[Sight]:  # fmt: skip
+    """Sights of one log, each with the place after it under the key ``log:SIDE``.
+
+    ``position`` is the last such place (None: from the beginning; anything else that is no place
+    counts as None). ``poll`` and ``coverage`` in seconds: how often to look, and to report that one
+    looked. Ends after a ``skip`` where the log can't be read; raises ``ValueError`` for an unknown zone.
+    """
+    reason = await asyncio.to_thread(readable, path)
+    if reason is not None:
+        yield [Skip(at=now(), subject=f"log:{side}", reason=f"{path}: {reason}")], None
+        return
+    log = PostfixLog(domain, recognise, side=side, own=own, watcher=watcher, zone=zone)
+    follower = Follower(Path(path), log, side, coverage, history, position)
+    try:
+        while True:
+            seen, waits = await asyncio.to_thread(follower.look)
+            if seen is not None:
+                yield seen, (f"log:{side}", follower.position())
+            if waits:
+                await asyncio.sleep(poll)
+    except OSError as error:
+        reason = f"{path}: {(error.strerror or str(error)).lower()}"
+        yield [Skip(at=now(), subject=f"log:{side}", reason=reason)], None
+    finally:
+        follower.close()
+
+
+class Follower:
+    """The blocking half of :func:`follow_log`."""
+
+    def __init__(
+        self, path: Path, log: PostfixLog, side: Side, coverage: float, history: bool, position: Any
+    ) -> None:
+        moment = to_ms(now())
+        self._log = log
+        self._every = int(coverage * 1000)
+        self._side = side
+        self._ledger = Ledger(f"log:{side}")
+        self._reader = LogReader(path, (moment - HISTORY) / 1000)
+        self._caught_up = False
+        self._reported = 0  # when coverage was last reported
+        self._present = moment  # when the log was last there
+        self._told_missing = False
+        self._begun = False
+        self._start = (position, history)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def position(self) -> dict[str, Any]:
+        return {
+            "place": msgspec.to_builtins(self._reader.place()),
+            "covered": self._ledger.begin,
+            "upto": self._ledger.upto,
+            "log": msgspec.json.encode(self._log.state()).decode(),
+        }
+
+    def _begin(self, moment: int) -> None:
+        """Go on from the position, or begin anew after the last line that was read."""
+        position, history = self._start
+        self._begun = True
+        place = None
+        with contextlib.suppress(ValueError, TypeError, KeyError, msgspec.MsgspecError):
+            place = msgspec.convert(position["place"], Place)
+            self._log.restore(msgspec.json.decode(position["log"]))
+            self._ledger.begin, self._ledger.upto = position["covered"], int(position["upto"])
+        goes_on = self._reader.begin(place, history)
+        self._log.not_before = moment - HISTORY
+        if place is not None and not goes_on:
+            self._log.not_before = max(self._log.not_before, self._log.clock)
+            self._ledger.begin = None
+
+    def look(self) -> tuple[list[Observation] | None, bool]:
+        """One look: what is to be kept (None: nothing), and whether there is time until the next."""
+        moment = to_ms(now())
+        if not self._begun:
+            self._begin(moment)
+        step = self._reader.step(moment)
+        out: list[Observation] = self._ledger.cut() if step.gap else []
+        if step.lines:
+            out += self._log.feed(step.lines, step.near)
+            self._cover_lines(step, moment)
+        if step.missing:
+            out += self._missing(moment)
+        elif step.end:
+            out += self._at_end(moment)
+        else:
+            out += self._ledger.pieces(moment - LONGEST - _MOMENT)
+        keep = bool(out) or (bool(step.lines) and not step.live)
+        return (out if keep else None), step.end or step.missing
+
+    def _cover_lines(self, step: Step, moment: int) -> None:
+        """From the first stamp to the last: as far as the lines themselves show."""
+        if self._ledger.begin is None:
+            stamps = (self._log.stamp(line, step.near) for line in step.lines[:100])
+            first = next((s for s in stamps if s is not None), None)
+            if first is None or first > moment:
+                return
+            first = max(first, self._log.not_before, min(self._ledger.upto, moment))
+            self._ledger.cover(first, first)
+        stamps = (self._log.stamp(line, step.near) for line in reversed(step.lines[-100:]))
+        last = next((s for s in stamps if s is not None), None)
+        if last is not None and last <= moment:
+            self._ledger.cover(last, last)
+
+    def _at_end(self, moment: int) -> list[Observation]:
+        """The file is there, and every line in it was read."""
+        out = self._log.tick(moment)
+        if moment - self._present > _MOMENT + 2 * self._every and self._told_missing:
+            out += self._ledger.cut()
+        self._present, self._told_missing = moment, False
+        self._ledger.cover(moment, moment)
+        if not self._caught_up or moment - self._reported >= self._every:
+            self._caught_up, self._reported = True, moment
+            out += self._ledger.pieces(moment)
+        return out
+
+    def _missing(self, moment: int) -> list[Observation]:
+        """No file of that name: a rotation takes a moment; longer, and nothing is covered."""
+        out = self._log.tick(moment)
+        if moment - self._present <= MISSING or self._told_missing:
+            return out
+        self._told_missing = True
+        out += self._ledger.cut()
+        out.append(Skip(at=now(), subject=f"log:{self._side}", reason="the log is missing"))
+        return out
