@@ -1,0 +1,416 @@
+"""One blocking IMAP session (RFC 3501) that reads and never changes anything: EXAMINE, BODY.PEEK, IDLE.
+
+For a worker thread. Every method raises :class:`Gone` where the connection is of no more use, within its
+deadline, and :class:`NoLogin` where the server turned the login down. Reads are bounded in bytes and time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import imapclient
+from msgspec import Struct
+
+from probes.service import Service, tls_context
+
+ROUND_TRIP = 30.0  # seconds for one command and its answer
+MOST_LINE = 1_000_000  # a SEARCH of a large mailbox answers in one line
+MOST_LITERAL = 128 * 1024
+MOST_ANSWER = 16 * 1024 * 1024  # bytes of one command's whole answer
+MOST_HEADER = 64 * 1024
+BATCH = 50
+MOST_FOLDERS = 2000
+# RFC 6154 has \Junk; servers without it are known by these names.
+JUNK_NAMES = frozenset(
+    ("junk", "spam", "bulk mail", "bulk", "junk e-mail", "junk email", "junk mail", "junkmail", "spambox",
+     "迷惑メール", "迷惑メールフォルダ", "迷惑メール フォルダー", "スパム")
+)  # fmt: skip
+_NO_SUCH_USER = re.compile(
+    r"(?:no such|unknown|non-?existent|invalid) (?:user|account|mailbox)"
+    r"|(?:user|account|mailbox) (?:is )?(?:unknown|not found|does(?:n't| not) exist)",
+    re.IGNORECASE,
+)
+# RFC 5530 section 3: not now, and nothing is wrong with the password.
+_NOT_NOW = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG|CONTACTADMIN)\]", re.IGNORECASE)
+
+_BYTES = re.compile(r"b'(.*)'|b\"(.*)\"", re.DOTALL)
+
+
+class Gone(Exception):
+    """The session is over, and why."""
+
+
+class NoLogin(Exception):
+    """The server turned the login down; ``missing`` where it says that it knows no such user."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.missing = _NO_SUCH_USER.search(reply) is not None
+
+
+class State(Struct, frozen=True):
+    """A folder as EXAMINE or STATUS shows it."""
+
+    uid_validity: int
+    uid_next: int
+
+
+class Letter(Struct, frozen=True):
+    """One message: its UID, INTERNALDATE (None where it is none) and header block."""
+
+    uid: int
+    internal_date: datetime | None
+    header: bytes
+
+
+class _Wire(imaplib.IMAP4):
+    """imaplib over a connected socket, with its own bounded buffer: what is unread can be known."""
+
+    def __init__(
+        self, sock: socket.socket, name: str, tls: ssl.SSLContext | None,
+        hold: Callable[[socket.socket], None],
+    ) -> None:  # fmt: skip
+        self._given, self._tls, self._hold = sock, tls, hold
+        self._unread = bytearray()
+        self._taken = 0
+        self._until = time.monotonic() + ROUND_TRIP
+        super().__init__(name)
+
+    # imaplib calls these four for all input and output.
+
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        self.host, self.port = host, port
+        self.sock = self._given
+        self.sock.settimeout(self._left())
+        if self._tls is not None:
+            self._wrap(self._tls)
+
+    def read(self, size: int) -> bytes:
+        if size > MOST_LITERAL:
+            raise self.abort(f"the server sent a literal of {size} bytes")
+        while len(self._unread) < size:
+            self._more()
+        return self._cut(size)
+
+    def readline(self) -> bytes:
+        searched = 0
+        while (end := self._unread.find(b"\n", searched)) < 0:
+            searched = len(self._unread)
+            if searched > MOST_LINE:
+                raise self.abort(f"the server sent a line of more than {MOST_LINE} bytes")
+            self._more()
+        return self._cut(end + 1)
+
+    def send(self, data: Any) -> None:
+        self.sock.settimeout(self._left())
+        self.sock.sendall(data)
+
+    def shutdown(self) -> None:
+        self.sock.close()
+
+    def _mesg(self, *args: Any) -> None:
+        """Nothing of a session is logged: a password passes through it."""
+
+    _log = _mesg
+
+    def begin(self, seconds: float) -> None:
+        """The next command may take so long, and so much."""
+        self._until = time.monotonic() + seconds
+        self._taken = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something has come that was not read: the socket itself would not show it."""
+        pending = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
+        return bool(self._unread) or pending > 0
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        """STARTTLS (RFC 3501 section 6.2.1)."""
+        if "STARTTLS" not in self.capabilities:
+            raise self.abort("the server offers no STARTTLS")
+        kind, data = self._simple_command("STARTTLS")
+        if kind != "OK":
+            raise self.abort(f"STARTTLS was refused: {data!r}")
+        self._unread.clear()  # what came in clear text after the answer is nobody's word
+        self._wrap(context)
+        self._get_capabilities()
+
+    def _wrap(self, context: ssl.SSLContext) -> None:
+        # Held before the handshake, so that it can be ended from outside at any time.
+        wrapped = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = wrapped
+        self._hold(wrapped)
+        wrapped.settimeout(self._left())
+        wrapped.do_handshake()
+
+    def _left(self) -> float:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
+
+    def _more(self) -> None:
+        self.sock.settimeout(self._left())
+        data = self.sock.recv(65536)
+        if not data:
+            raise self.abort("the server closed the connection")
+        self._taken += len(data)
+        if self._taken > MOST_ANSWER:
+            raise self.abort(f"the server sent more than {MOST_ANSWER} bytes in one answer")
+        self._unread += data
+
+    def _cut(self, size: int) -> bytes:
+        data = bytes(self._unread[:size])
+        del self._unread[:size]
+        return data
+
+
+class _Client(imapclient.IMAPClient):  # type: ignore[misc]
+    """IMAPClient over a socket that is connected already."""
+
+    def __init__(
+        self, sock: socket.socket, name: str, tls: ssl.SSLContext | None,
+        hold: Callable[[socket.socket], None],
+    ) -> None:  # fmt: skip
+        self._given = (sock, name, tls, hold)
+        super().__init__(name, port=0, ssl=False)
+        self.normalise_times = False
+        self._imap.debug = 0
+        del self._imap._mesg  # IMAPClient's own logging
+
+    def _create_IMAP4(self) -> _Wire:
+        return _Wire(*self._given)
+
+    def _set_read_timeout(self) -> None:
+        """The wire has deadlines of its own."""
+
+
+class Session:
+    """From a connected socket to the end. ``sock`` may be shut down by another thread at any time."""
+
+    def __init__(self, sock: socket.socket, service: Service) -> None:
+        self._sock = sock
+        self._service = service
+        self._client: _Client | None = None
+        self._idle: Any = None
+        self._exists: bytes | None = None
+
+    # -- beginning and end ----------------------------------------------------------------------------
+
+    def open(self, login: str, password: str) -> None:
+        """TLS by the meant name, then the login."""
+        with _ending():
+            context = tls_context(self._service.ca_file, self._service.verify)
+            implicit = context if self._service.tls == "implicit" else None
+            self._client = _Client(self._sock, self._service.shown_name, implicit, self._hold)
+            if self._service.tls == "starttls":
+                self._wire.secure(context)
+                self._client._starttls_done = True
+        with _ending():
+            self._log_in(login, password)
+
+    def _log_in(self, login: str, password: str) -> None:
+        client = self._known
+        self._wire.begin(ROUND_TRIP)
+        plain = client.has_capability("AUTH=PLAIN")
+        simple = all(" " <= c <= "~" for c in login + password)
+        try:
+            if plain and (not simple or client.has_capability("LOGINDISABLED")):
+                client.plain_login(login, password)  # RFC 4616: UTF-8
+            elif simple:
+                client.login(_quoted(login), password)
+            else:
+                raise Gone("the server takes no login outside of ASCII")
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error as error:
+            reply = _said(error)
+            if _NOT_NOW.search(reply) or "command error: BAD" in reply:
+                raise Gone(reply) from None
+            raise NoLogin(reply) from None
+
+    def _hold(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def close(self) -> None:
+        """At once, without a word. A worker that waits on this connection ends with :class:`Gone`."""
+        with contextlib.suppress(OSError):  # not connected any more
+            # Not SSLSocket's own, which would let a reading thread go on in clear text.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def free(self) -> None:
+        """Give the descriptor back; when no worker uses the session."""
+        self._sock.close()
+
+    # -- folders --------------------------------------------------------------------------------------
+
+    def junk(self) -> str | None:
+        """The folder into which this server sorts what it holds for spam."""
+        with _ending():
+            self._wire.begin(ROUND_TRIP)
+            return junk_folder(self._known.list_folders()[:MOST_FOLDERS])
+
+    def status(self, folder: str) -> State | None:
+        """STATUS of a folder that is not examined just now; None where it is gone."""
+        with _ending():
+            self._wire.begin(ROUND_TRIP)
+            try:
+                found = self._known.folder_status(folder, ("UIDNEXT", "UIDVALIDITY"))
+            except imaplib.IMAP4.abort:
+                raise
+            except imaplib.IMAP4.error:
+                return None
+            return State(int(found[b"UIDVALIDITY"]), int(found[b"UIDNEXT"]))
+
+    def examine(self, folder: str) -> State:
+        with _ending():
+            self._wire.begin(ROUND_TRIP)
+            found = self._known.select_folder(folder, readonly=True)
+            self._exists = str(found.get(b"EXISTS", 0)).encode()
+            validity = int(found.get(b"UIDVALIDITY", 0))
+            following = found.get(b"UIDNEXT")
+            if following is None:  # RFC 3501 section 6.3.1 requires it; servers before it did not
+                following = max(self._known.search(["UID", "1:*"]), default=0) + 1
+            return State(validity, int(following))
+
+    @property
+    def changed(self) -> bool:
+        """Whether the server has told of messages since EXAMINE: it will not tell of them again in IDLE."""
+        told = self._wire.untagged_responses.get("EXISTS")
+        return bool(told and told[-1] != self._exists)
+
+    def uids(self, since: int) -> list[int]:
+        """The UIDs from ``since`` on in the examined folder. ``n:*`` names the last message even where its
+        UID is below n (RFC 3501 section 6.4.8)."""
+        with _ending():
+            self._wire.begin(ROUND_TRIP)
+            return sorted({u for u in self._known.search(["UID", f"{since}:*"]) if u >= since})
+
+    def uids_since(self, day: date) -> list[int]:
+        """The UIDs of the messages whose INTERNALDATE is of ``day`` or later."""
+        with _ending():
+            self._wire.begin(ROUND_TRIP)
+            return sorted(set(self._known.search(["SINCE", day])))
+
+    def headers(self, uids: Sequence[int]) -> list[Letter]:
+        """At most ``BATCH`` of them; those that have gone meanwhile are not in the answer."""
+        with _ending():
+            self._wire.begin(2 * ROUND_TRIP)
+            items = (f"BODY.PEEK[HEADER]<0.{MOST_HEADER}>", "INTERNALDATE")
+            found = self._known.fetch(list(uids[:BATCH]), items)
+            return [letter for uid in uids if (letter := _letter(uid, found.get(uid))) is not None]
+
+    # -- waiting --------------------------------------------------------------------------------------
+
+    def idle(self) -> None:
+        """RFC 2177: from here on the socket becomes readable when the server tells of something."""
+        with _ending():
+            wire = self._wire
+            wire.begin(ROUND_TRIP)
+            self._idle = wire._command("IDLE")
+            while wire._get_response() is not None:
+                if wire.tagged_commands.get(self._idle) is not None:
+                    raise Gone("the server refused IDLE")
+
+    def wake(self) -> None:
+        """DONE, and its answer: the server is alive."""
+        with _ending():
+            if self._idle is None:
+                return
+            wire, tag, self._idle = self._wire, self._idle, None
+            wire.begin(ROUND_TRIP)
+            wire.send(b"DONE\r\n")
+            wire._command_complete("IDLE", tag)
+
+    @property
+    def idles(self) -> bool:
+        return bool(self._known.has_capability("IDLE"))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to read already."""
+        return self._wire.waiting
+
+    @property
+    def descriptor(self) -> int:
+        return self._wire.sock.fileno()
+
+    @property
+    def _known(self) -> _Client:
+        if self._client is None:
+            raise Gone("not open")
+        return self._client
+
+    @property
+    def _wire(self) -> _Wire:
+        wire: _Wire = self._known._imap
+        return wire
+
+
+@contextlib.contextmanager
+def _ending() -> Iterator[None]:
+    """Whatever goes wrong inside ends the session: a peer that talks nonsense can make imaplib raise nearly
+    anything (RFC 3501 section 9 is not what all servers speak)."""
+    try:
+        yield
+    except (Gone, NoLogin):
+        raise
+    except ssl.SSLCertVerificationError as error:
+        raise Gone(f"the certificate does not verify: {error.verify_message}") from None
+    except Exception as error:
+        raise Gone(_said(error) or type(error).__name__) from None
+
+
+def _said(error: Exception) -> str:
+    """The server's words in what imaplib raised of them."""
+    text = re.sub(r"^(?:(?:login|authenticate) failed: |command: \w+ => |socket error: )+", "", str(error))
+    found = _BYTES.fullmatch(text)
+    return (found[1] or found[2] or "") if found else text
+
+
+def _quoted(login: str) -> str:
+    """imaplib quotes the password of LOGIN, not the name (RFC 3501 section 4.3)."""
+    return '"' + login.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def junk_folder(listed: Sequence[tuple[Any, Any, Any]]) -> str | None:
+    """By its attribute \\Junk (RFC 6154 section 2), else by its name."""
+    named: list[str] = []
+    for flags, delimiter, name in listed:
+        words = {str(_text(f)).lower() for f in flags or ()}
+        if not isinstance(name, str) or words & {"\\noselect", "\\nonexistent"}:
+            continue
+        if "\\junk" in words:
+            return name
+        last = name.rsplit(_text(delimiter) or "/", 1)[-1]
+        if last.casefold() in JUNK_NAMES:
+            named.append(name)
+    return min(named, key=len, default=None)
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+
+
+def _letter(uid: int, found: Any) -> Letter | None:
+    if not found:
+        return None
+    parts: Iterator[Any] = (v for k, v in found.items() if isinstance(k, bytes) and k.startswith(b"BODY["))
+    header = next((p for p in parts if isinstance(p, bytes)), b"")
+    return Letter(uid, _utc(found.get(b"INTERNALDATE")), header)
+
+
+def _utc(at: Any) -> datetime | None:
+    try:
+        found: datetime = at.astimezone(UTC)
+        return found if 1990 <= found.year < 2200 else None
+    except (AttributeError, ValueError, OverflowError, TypeError):
+        return None

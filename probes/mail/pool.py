@@ -1,0 +1,89 @@
+"""What all mailboxes of a watch share: workers, turns at each host, and what was told of each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from msgspec import Struct
+
+from probes.endpoints import Endpoints
+from probes.mail.canary import Signer
+from probes.mail.trace import Place
+from probes.observation import AccountState, MailboxState, Side, now
+from probes.secret import Secret
+from probes.service import Service
+
+WORKERS = 16
+WORKERS_A_HOST = 6  # a host that hangs must not hold up the others
+STATE_EVERY = 300.0
+FIRST_HOLD, LONGEST_HOLD = 60.0, 900.0
+
+
+class Box(Struct, frozen=True, kw_only=True):
+    """One mailbox on one side.
+
+    ``secret`` gives the password when it is needed and may raise where it cannot; ``refused`` is called when
+    the server turned it down, so that ``secret`` may look for another one. ``place``: that side's hosts.
+    """
+
+    side: Side
+    account: str
+    service: Service
+    login: str
+    secret: Callable[[], Awaitable[Secret]]
+    refused: Callable[[], None]
+    place: Place
+
+    @property
+    def key(self) -> str:
+        """The source of its coverage, and the key of its position."""
+        return f"mailbox:{self.side}:{self.account}"
+
+
+class Refusal(Struct, kw_only=True):
+    """A password that was turned down: it is not offered again before ``until`` (monotonic seconds), since
+    many servers lock out whoever tries a wrong one often."""
+
+    secret: Secret
+    reply: str
+    missing: bool
+    hold: float
+    until: float
+
+
+class Pool:
+    """``every``: seconds between two looks into a mailbox; ``coverage``: the longest interval told."""
+
+    def __init__(self, signer: Signer, endpoints: Endpoints, every: float, coverage: float) -> None:
+        self.signer = signer
+        self.endpoints = endpoints
+        self.every = every
+        self.coverage = coverage
+        self.workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="mailbox")
+        self.refusals: dict[str, Refusal] = {}
+        self._hosts: dict[str, asyncio.Semaphore] = {}
+        self._told: dict[str, tuple[MailboxState, float]] = {}
+
+    def share(self, service: Service) -> asyncio.Semaphore:
+        """The turns of one host's mailboxes at the workers."""
+        host = service.address or service.host
+        return self._hosts.setdefault(host, asyncio.Semaphore(WORKERS_A_HOST))
+
+    def state(self, box: Box, state: MailboxState, detail: str) -> list[AccountState]:
+        """The mailbox's state, when it is news or was not told for five minutes."""
+        before, at = self._told.get(box.key, (None, 0.0))
+        if state == before and time.monotonic() - at < STATE_EVERY:
+            return []
+        self._told[box.key] = state, time.monotonic()
+        return [AccountState(at=now(), side=box.side, account=box.account, state=state, detail=detail)]
+
+    def hold(self, box: Box, secret: Secret, reply: str, missing: bool) -> None:
+        """Remember that this password was turned down."""
+        before = self.refusals.get(box.key)
+        hold = min(before.hold * 2, LONGEST_HOLD) if before and before.secret == secret else FIRST_HOLD
+        self.refusals[box.key] = Refusal(
+            secret=secret, reply=reply, missing=missing, hold=hold, until=time.monotonic() + hold
+        )
