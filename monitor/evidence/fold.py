@@ -81,13 +81,13 @@ class Evidence:
 
     def _replan(self, plan: Plan, at: int) -> None:
         """A server that is delegated no longer stops handing out old data, for the horizon, now."""
-        delegated, before = set(map(canonical, plan.authorities)), set(map(canonical, self.plan.authorities))
-        for address, known in self.dns.authorities.items():
-            if address in before - delegated and known.delegation is not None:
+        gone = set(map(canonical, self.plan.authorities)) - set(map(canonical, plan.authorities))
+        for address in gone & self.dns.authorities.keys():
+            known = self.dns.authorities[address]
+            if known.delegation is not None:
                 known.moved.append(Run(known.delegation[1] * 1000, at))
-            for run in (r for runs in known.runs.values() for r in runs):
-                if address not in delegated and run.ended is None:
-                    run.ended = at
+            for run in (r for runs in known.runs.values() for r in runs if r.ended is None):
+                run.ended = at
         self.plan = plan
 
     def _authority(self, seen: AuthorityAnswer, at: int) -> None:

@@ -44,7 +44,7 @@ def horizon(c: Context) -> Finding:
     instants: list[int] = []
     open_runs: list[str] = []
     for address, known in c.evidence.dns.authorities.items():
-        _authority_instants(c, address, known, instants, open_runs)
+        _authority_instants(address, known, instants, open_runs)
     if open_runs:
         return found("horizon", "unmet", "served", server=min(open_runs))
     unseen = not _seen_old(c) and not _unseen_old(c, instants)
@@ -58,16 +58,15 @@ def horizon(c: Context) -> Finding:
     return found("horizon", "met", "met", since=when(c.horizon))
 
 
-def _authority_instants(
-    c: Context, address: str, known: Authority, instants: list[int], open_runs: list[str]
-) -> None:
-    """Caches may have fetched an old answer until the address was next seen to serve something else."""
+def _authority_instants(address: str, known: Authority, instants: list[int], open_runs: list[str]) -> None:
+    """Caches may have fetched an old answer until the address was next seen to serve something else; also
+    a planned host's old address from its own zone's servers, which are none of the domain's."""
     instants.extend(run.ended + run.ttl_ms for run in known.moved if run.ended is not None)
     for runs in known.runs.values():
         for run in runs:
             if run.ended is not None:
                 instants.append(run.ended + run.ttl_ms)
-            elif address in map(canonical, c.plan.authorities):
+            else:
                 open_runs.append(address)
 
 

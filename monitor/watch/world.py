@@ -1,0 +1,128 @@
+"""The real world as the schedules ask it: one plan's probes, wired to its endpoints and its secrets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from monitor.exits import Exit, Failure
+from monitor.plan.model import Account, CutoverPlan, Host
+from monitor.watch.vault import Vault, login
+from probes.dns.authority import Walker, ask_authority, host_addresses, walk
+from probes.dns.exchange import Exchange
+from probes.dns.records import ask_records
+from probes.dns.resolver import ask_resolver
+from probes.endpoints import Endpoints
+from probes.mail.canary import Signer, compose
+from probes.mail.connect import resolved
+from probes.mail.routes import Handed, Login, Outgoing, send
+from probes.observation import AccountState, CanarySent, Observation, Side, now
+from probes.service import Service
+from probes.sight import Server, Sight, Target
+
+CANARY_SECONDS = 110.0  # the schedule gives a canary two minutes in all
+
+
+def signer_of(journal: Path) -> Signer:
+    """The key by which canaries are recognised; beside the journal, for the owner alone.
+
+    Raises ``Failure`` 74 or 78.
+    """
+    path = Path(f"{journal}.key")
+    try:
+        return Signer.load_or_create(path)
+    except OSError as error:
+        raise Failure(f"the canaries' key {path} cannot be used: {error.strerror}", Exit.IO) from None
+    except ValueError as error:
+        raise Failure(f"the canaries' key: {error}", Exit.BAD_PLAN) from None
+
+
+class RealWorld:
+    """Fills :class:`monitor.watch.asking.Asking`. Made within a running loop."""
+
+    def __init__(self, plan: CutoverPlan, vault: Vault, journal: Path) -> None:
+        self._plan, self._vault = plan, vault
+        self._endpoints = Endpoints(plan.endpoints)
+        self._exchange = Exchange(self._endpoints)
+        self._walker = Walker(self._exchange, plan.hints)
+        self._signer = signer_of(journal)
+
+    # DNS
+
+    async def discover(self) -> Sequence[Server]:
+        found = await walk(self._exchange, self._plan.domain, self._plan.hints, walker=self._walker)
+        return found.servers
+
+    async def authority(self, server: Server, hosts: Sequence[str]) -> Sequence[Observation]:
+        return await ask_authority(self._exchange, server, self._plan.domain, hosts)
+
+    async def hosts(self, hosts: Sequence[str]) -> Sequence[Observation]:
+        found = await asyncio.gather(
+            *(host_addresses(self._exchange, host, walker=self._walker) for host in hosts)
+        )
+        return [answer for answers in found for answer in answers]
+
+    async def records(self, server: Server) -> Sequence[Observation]:
+        return await ask_records(self._exchange, server, self._plan.domain, self._plan.new.mx)
+
+    async def resolver(self, resolver: str, hosts: Sequence[str]) -> Sequence[Observation]:
+        return await ask_resolver(self._exchange, resolver, self._plan.domain, hosts)
+
+    # Canaries
+
+    async def canary(self, route: str, account: Account, target: Target | None) -> Sequence[Observation]:
+        canary, sender = self._signer.mint(), self._plan.sender or account.address
+        message = compose(
+            self._signer, canary, route, sender, account.address, now(), self._plan.language
+        )
+        out = Outgoing(
+            canary=canary, route=route, sender=sender, recipient=account.address, message=message
+        )
+        side = _submitted_at(route)
+        if side is not None:
+            return await self._submitted(out, side, account)
+        try:
+            to = target or await self._straight(self._host("old" if route == "to-old" else "new"))
+        except OSError as error:
+            return [_nowhere(out, str(error))]
+        return (await send(out, to, self._endpoints, self._helo(sender), CANARY_SECONDS)).attempts
+
+    async def _submitted(self, out: Outgoing, side: Side, account: Account) -> Sequence[Observation]:
+        service = self._host(side).submission
+        assert service is not None  # the plan's own checks see to it
+        try:
+            password = await self._vault.secret(side, account)
+        except Failure as failure:
+            return [_nowhere(out, str(failure))]
+        handed = await send(
+            out, service, self._endpoints, self._helo(out.sender), CANARY_SECONDS,
+            login=Login(login(side, account), password),
+        )  # fmt: skip
+        return [*handed.attempts, *self._turned_down(handed, side, account)]
+
+    def _turned_down(self, handed: Handed, side: Side, account: Account) -> list[Observation]:
+        if not handed.login_refused:
+            return []
+        self._vault.forget(side, account)
+        return [
+            AccountState(
+                at=now(), side=side, account=account.address, state="refused", detail=handed.detail
+            )
+        ]
+
+    async def _straight(self, host: Host) -> Target:
+        """Port 25 of one side, whatever DNS says. Raises ``OSError`` where it has no address."""
+        name = next((name for name in host.mx if "*" not in name), None)
+        if host.addresses:
+            return Target(name or host.addresses[0], host.addresses[0])
+        if name is None:
+            raise OSError("the plan names neither an exchange nor an address of that host")
+        return Target(name, (await resolved(Service(host=name, port=25, tls="none")))[0])
+
+    def _host(self, side: Side) -> Host:
+        return self._plan.old if side == "old" else self._plan.new
+
+    def _helo(self, sender: str) -> str:
+        return sender.rpartition("@")[2] or self._plan.domain.rstrip(".")
