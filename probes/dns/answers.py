@@ -69,7 +69,8 @@ class Content(Struct, frozen=True, kw_only=True):
 
 
 class Decoded(Struct, frozen=True):
-    """Content, and which of the message's TTLs (by number) are the answer's, the SOA's and the NS RRset's."""
+    """Content, and which of the message's TTLs (by number) are those of the aliases and the RRset, of the
+    SOA, and of the NS RRset."""
 
     content: Content
     answer: tuple[int, ...] = ()
@@ -148,14 +149,13 @@ def layout(size: int, question: int, places: Sequence[int]) -> str:
 
 
 def _timed(found: Decoded, ttls: Sequence[int]) -> Read:
-    content = found.content
-    if found.answer:
+    content, ttl = found.content, 0
+    if content.outcome == "answer":
         ttl = _least(ttls, found.answer)
-    elif found.soa and content.soa is not None:
-        # RFC 2308 section 5: the lesser of the SOA's own TTL and its minimum field
-        ttl = min(_least(ttls, found.soa), content.soa.minimum)
-    else:
-        ttl = 0
+    elif content.soa is not None:
+        # RFC 2308 section 5: the lesser of the SOA's own TTL and its minimum field; an alias on the way
+        # may end before
+        ttl = min(_least(ttls, found.soa + found.answer), content.soa.minimum)
     return Read(content, ttl, _least(ttls, found.ns) if found.ns else 0)
 
 
@@ -205,11 +205,12 @@ def _content(message: dns.message.Message, query: Query) -> Decoded:
     cut = authority.first("NS") or ""
     servers = authority.of(cut, "NS")
     rcode, ede = int(message.rcode()), tuple(int(o.code) for o in message.extended_errors())
+    outcome = _outcome(message, query, ede, found, soa, cut)
+    if chain is None or (message.answer and not (chain or found)):
+        outcome = "malformed"  # a loop of aliases, or an answer to something else
     content = Content(
-        outcome="malformed"
-        if chain is None or (message.answer and not (chain or found))
-        else _outcome(message, query, ede, found, soa, cut),
-        rrset=tuple(sorted(set(found))),
+        outcome=outcome,
+        rrset=tuple(sorted(set(found))) if outcome == "answer" else (),
         aa=bool(message.flags & dns.flags.AA),
         ra=bool(message.flags & dns.flags.RA),
         tc=bool(message.flags & dns.flags.TC),
@@ -222,7 +223,7 @@ def _content(message: dns.message.Message, query: Query) -> Decoded:
         glue=tuple((o, rdata) for o, k, rdata, _ in additional.rows if k in ("A", "AAAA")),
         soa=soa,
     )
-    return Decoded(content, tuple(numbers) if found else (), soa_numbers, tuple(n for _, n in servers))
+    return Decoded(content, tuple(numbers), soa_numbers, tuple(n for _, n in servers))
 
 
 def _follow(answers: _Records, question: Question) -> tuple[tuple[str, ...] | None, list[str], list[int]]:
@@ -231,7 +232,7 @@ def _follow(answers: _Records, question: Question) -> tuple[tuple[str, ...] | No
     while not (rows := answers.of(owner, question.type)):
         alias = answers.of(owner, "CNAME")
         if not alias or question.type == "CNAME":
-            return tuple(chain), [], []
+            return tuple(chain), [], numbers
         owner = alias[0][0]
         if owner in chain or owner == question.name or len(chain) >= MOST_ALIASES:
             return None, [], []
