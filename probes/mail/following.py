@@ -23,7 +23,7 @@ T = TypeVar("T")
 INBOX = "INBOX"
 HISTORY = timedelta(days=28)
 MOST_HISTORY = 20_000  # messages of one folder
-DEADLINE = 120.0  # seconds for one call of a worker, whatever the peer does
+DEADLINE = 4  # round trips for one call of a worker, whatever the peer does
 LEAST_GAP = 0.2  # between two looks, however often a server says that something is new
 LOOK_FOR_JUNK = 300.0
 TURNS = 3  # looks in a row while mail keeps coming in
@@ -108,7 +108,7 @@ class Follower:
             sock = await connected(await resolved(service), service.port, self._pool.endpoints, tried)
         except OSError as error:
             raise Gone(str(error)) from None
-        self._session = Session(sock, service)
+        self._session = Session(sock, service, self._pool.round_trip)
         await self._do(self._session.open, self._box.login, secret.reveal())
 
     async def _do(self, call: Callable[..., T], *args: Any) -> T:
@@ -119,7 +119,7 @@ class Follower:
             except RuntimeError:
                 raise Gone("closed") from None
             try:
-                async with asyncio.timeout(DEADLINE):
+                async with asyncio.timeout(DEADLINE * self._pool.round_trip):
                     return await asyncio.wrap_future(work)
             except TimeoutError:
                 self.close()

@@ -21,7 +21,6 @@ from msgspec import Struct
 
 from probes.service import Service, tls_context
 
-ROUND_TRIP = 30.0  # seconds for one command and its answer
 MOST_LINE = 1_000_000  # a SEARCH of a large mailbox answers in one line
 MOST_LITERAL = 128 * 1024
 MOST_ANSWER = 16 * 1024 * 1024  # bytes of one command's whole answer
@@ -76,12 +75,12 @@ class _Wire(imaplib.IMAP4):
 
     def __init__(
         self, sock: socket.socket, name: str, tls: ssl.SSLContext | None,
-        hold: Callable[[socket.socket], None],
+        hold: Callable[[socket.socket], None], seconds: float,
     ) -> None:  # fmt: skip
         self._given, self._tls, self._hold = sock, tls, hold
         self._unread = bytearray()
         self._taken = 0
-        self._until = time.monotonic() + ROUND_TRIP
+        self._until = time.monotonic() + seconds
         super().__init__(name)
 
     # imaplib calls these four for all input and output.
@@ -178,9 +177,9 @@ class _Client(imapclient.IMAPClient):  # type: ignore[misc]
 
     def __init__(
         self, sock: socket.socket, name: str, tls: ssl.SSLContext | None,
-        hold: Callable[[socket.socket], None],
+        hold: Callable[[socket.socket], None], seconds: float,
     ) -> None:  # fmt: skip
-        self._given = (sock, name, tls, hold)
+        self._given = (sock, name, tls, hold, seconds)
         super().__init__(name, port=0, ssl=False)
         self.normalise_times = False
         self._imap.debug = 0
@@ -194,11 +193,12 @@ class _Client(imapclient.IMAPClient):  # type: ignore[misc]
 
 
 class Session:
-    """From a connected socket to the end. ``sock`` may be shut down by another thread at any time."""
+    """From a connected socket to the end. ``round_trip``: seconds for a command and its whole answer."""
 
-    def __init__(self, sock: socket.socket, service: Service) -> None:
+    def __init__(self, sock: socket.socket, service: Service, round_trip: float) -> None:
         self._sock = sock
         self._service = service
+        self._round_trip = round_trip
         self._client: _Client | None = None
         self._idle: Any = None
         self._exists: bytes | None = None
@@ -210,7 +210,9 @@ class Session:
         with _ending():
             context = tls_context(self._service.ca_file, self._service.verify)
             implicit = context if self._service.tls == "implicit" else None
-            self._client = _Client(self._sock, self._service.shown_name, implicit, self._hold)
+            self._client = _Client(
+                self._sock, self._service.shown_name, implicit, self._hold, self._round_trip
+            )
             if self._service.tls == "starttls":
                 self._wire.secure(context)
                 self._client._starttls_done = True
@@ -219,7 +221,7 @@ class Session:
 
     def _log_in(self, login: str, password: str) -> None:
         client = self._known
-        self._wire.begin(ROUND_TRIP)
+        self._wire.begin(self._round_trip)
         plain = client.has_capability("AUTH=PLAIN")
         simple = all(" " <= c <= "~" for c in login + password)
         try:
@@ -255,13 +257,13 @@ class Session:
     def junk(self) -> str | None:
         """The folder into which this server sorts what it holds for spam."""
         with _ending():
-            self._wire.begin(ROUND_TRIP)
+            self._wire.begin(self._round_trip)
             return junk_folder(self._known.list_folders()[:MOST_FOLDERS])
 
     def status(self, folder: str) -> State | None:
         """STATUS of a folder that is not examined just now; None where it is gone."""
         with _ending():
-            self._wire.begin(ROUND_TRIP)
+            self._wire.begin(self._round_trip)
             try:
                 found = self._known.folder_status(folder, ("UIDNEXT", "UIDVALIDITY"))
             except imaplib.IMAP4.abort:
@@ -272,7 +274,7 @@ class Session:
 
     def examine(self, folder: str) -> State:
         with _ending():
-            self._wire.begin(ROUND_TRIP)
+            self._wire.begin(self._round_trip)
             found = self._known.select_folder(folder, readonly=True)
             self._exists = str(found.get(b"EXISTS", 0)).encode()
             validity = int(found.get(b"UIDVALIDITY", 0))
@@ -291,19 +293,19 @@ class Session:
         """The UIDs from ``since`` on in the examined folder. ``n:*`` names the last message even where its
         UID is below n (RFC 3501 section 6.4.8)."""
         with _ending():
-            self._wire.begin(ROUND_TRIP)
+            self._wire.begin(self._round_trip)
             return sorted({u for u in self._known.search(["UID", f"{since}:*"]) if u >= since})
 
     def uids_since(self, day: date) -> list[int]:
         """The UIDs of the messages whose INTERNALDATE is of ``day`` or later."""
         with _ending():
-            self._wire.begin(ROUND_TRIP)
+            self._wire.begin(self._round_trip)
             return sorted(set(self._known.search(["SINCE", day])))
 
     def headers(self, uids: Sequence[int]) -> list[Letter]:
         """At most ``BATCH`` of them; those that have gone meanwhile are not in the answer."""
         with _ending():
-            self._wire.begin(2 * ROUND_TRIP)
+            self._wire.begin(2 * self._round_trip)
             items = (f"BODY.PEEK[HEADER]<0.{MOST_HEADER}>", "INTERNALDATE")
             found = self._known.fetch(list(uids[:BATCH]), items)
             return [letter for uid in uids if (letter := _letter(uid, found.get(uid))) is not None]
@@ -314,7 +316,7 @@ class Session:
         """RFC 2177: from here on the socket becomes readable when the server tells of something."""
         with _ending():
             wire = self._wire
-            wire.begin(ROUND_TRIP)
+            wire.begin(self._round_trip)
             self._idle = wire._command("IDLE")
             while wire._get_response() is not None:
                 if wire.tagged_commands.get(self._idle) is not None:
@@ -326,7 +328,7 @@ class Session:
             if self._idle is None:
                 return
             wire, tag, self._idle = self._wire, self._idle, None
-            wire.begin(ROUND_TRIP)
+            wire.begin(self._round_trip)
             wire.send(b"DONE\r\n")
             wire._command_complete("IDLE", tag)
 

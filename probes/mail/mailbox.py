@@ -24,15 +24,17 @@ class Mailboxes:
     """One for all mailboxes of a watch.
 
     ``poll``: seconds between two looks into each mailbox (new mail in INBOX is told at once where the server
-    has IDLE); ``coverage``: the longest interval of covered time to be told, in seconds, at most 300.
+    has IDLE); ``coverage``: the longest interval of covered time to be told, in seconds, at most 300;
+    ``round_trip``: seconds after which a server that does not answer counts as gone.
     """
 
     def __init__(
-        self, signer: Signer, endpoints: Endpoints, poll: float = 60.0, coverage: float = 60.0
-    ) -> None:
+        self, signer: Signer, endpoints: Endpoints, poll: float = 60.0, coverage: float = 60.0,
+        round_trip: float = 30.0,
+    ) -> None:  # fmt: skip
         coverage = min(coverage, 300.0)
         # A little less than the interval, so that what one look proves is one interval.
-        self._pool = Pool(signer, endpoints, min(poll, coverage * 0.95), coverage)
+        self._pool = Pool(signer, endpoints, min(poll, coverage * 0.95), coverage, round_trip)
         self._following: set[Follower] = set()
         self._closed = False
 

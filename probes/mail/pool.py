@@ -55,13 +55,17 @@ class Refusal(Struct, kw_only=True):
 
 
 class Pool:
-    """``every``: seconds between two looks into a mailbox; ``coverage``: the longest interval told."""
+    """``every``: seconds between two looks into a mailbox; ``coverage``: the longest interval told;
+    ``round_trip``: how long a server may take for one answer."""
 
-    def __init__(self, signer: Signer, endpoints: Endpoints, every: float, coverage: float) -> None:
+    def __init__(
+        self, signer: Signer, endpoints: Endpoints, every: float, coverage: float, round_trip: float
+    ) -> None:
         self.signer = signer
         self.endpoints = endpoints
         self.every = every
         self.coverage = coverage
+        self.round_trip = round_trip
         self.workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="mailbox")
         self.refusals: dict[str, Refusal] = {}
         self._hosts: dict[str, asyncio.Semaphore] = {}

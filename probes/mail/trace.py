@@ -22,6 +22,13 @@ from probes.observation import Origin
 MOST_HOPS = 50
 _STABLE = ("date", "from", "to", "cc", "subject")
 _METHODS = ("spf", "dkim", "dmarc")
+# Providers whose hosts carry more than one name in the same chain.
+_ONE = {
+    "office365.com": "outlook.com",
+    "exchangelabs.com": "outlook.com",
+    "googlemail.com": "google.com",
+    "gmail.com": "google.com",
+}
 
 
 class Place:
@@ -147,12 +154,12 @@ def _origin(hop: Hop, below: Sequence[Hop], place: Place) -> Origin:
 
 def _null_sender(those: Sequence[Field], index: int) -> bool:
     """Whether the envelope sender was null (RFC 5321 section 4.5.5), by this side's own word: a Return-Path
-    below the hop at which it was taken is the sender's."""
+    below the field of the hop at which it was taken is the sender's."""
     seen = -1
     for field in those:
         if field.name == "received":
             seen += 1
-            if seen > index:
+            if seen >= index:
                 return False
         elif field.name == "return-path":
             return squeezed(field.value) == "<>"
@@ -222,7 +229,8 @@ def _organisation(name: str) -> str | None:
     if len(labels) < 2 or labels[-1].isdigit():
         return None
     deep = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
-    return ".".join(labels[-3:] if deep else labels[-2:])
+    found = ".".join(labels[-3:] if deep else labels[-2:])
+    return _ONE.get(found, found)
 
 
 def _documentation(address: str) -> bool:

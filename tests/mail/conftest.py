@@ -21,19 +21,10 @@ from probes.service import Service
 
 ANNA = "anna@rehearsal.example"
 KEY = b"k" * 32
+OLD, NEW = ["mail.old.example."], ["mx1.new.example.", "mx2.new.example."]
 PLACES = {
-    "old": (
-        ["mail.old.example."],
-        ["192.0.2.10"],
-        ["mx1.new.example.", "mx2.new.example."],
-        ["198.51.100.20"],
-    ),
-    "new": (
-        ["mx1.new.example.", "mx2.new.example."],
-        ["198.51.100.20"],
-        ["mail.old.example."],
-        ["192.0.2.10"],
-    ),
+    "old": (OLD, ["192.0.2.10"], NEW, ["198.51.100.20"]),
+    "new": (NEW, ["198.51.100.20"], OLD, ["192.0.2.10"]),
 }
 
 
