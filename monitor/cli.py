@@ -19,6 +19,8 @@ LONGEST = 4000  # characters of one failure's line
 COMMANDS = {
     "init": ("init", "Write a commented plan; asks for what it needs, or takes flags."),
     "plan": ("plan", "Check a plan: every mistake at once, with what to write instead."),
+    "check": ("check", "Reach every host, log in and open the log: is it all to be had?"),
+    "watch": ("watch", "Watch the move: the dashboard, or --headless for a unit."),
     "attach": ("attach", "Open the dashboard on a journal that another process writes."),
     "status": ("status", "Print the verdict from a journal. Exit 0 only when it is safe."),
     "cutover": ("operator", "Declare that the change was made now (or taken back)."),
@@ -28,6 +30,7 @@ COMMANDS = {
     "report": ("report", "Write the proof: one HTML file and one JSON file."),
     "verify": ("verify", "Check that the journal's evidence was never changed."),
     "export": ("export", "Write the journal as JSON Lines."),
+    "rehearse": ("rehearse", "Play a whole cutover on embedded servers and watch it."),
     "replay": ("replay", "Judge a recorded cutover again, without any network."),
 }
 

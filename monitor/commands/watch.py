@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from monitor.exits import Exit, Failure
+
+if TYPE_CHECKING:
+    from monitor.plan.model import CutoverPlan
+    from monitor.watch.vault import Vault
 
 
 @click.command(epilog="Example: mxcutover watch --headless cutover.toml    (a systemd unit's ExecStart)")
@@ -37,15 +42,15 @@ def watch(file: Path, journal: Path | None, headless: bool, anyway: bool) -> int
     return run(plan, path, lambda: RealWorld(plan, vault, path), headless=headless)
 
 
-def _ready(plan: object, vault: object) -> None:
+def _ready(plan: CutoverPlan, vault: Vault) -> None:
     """Raise what stands in the way of a first start, in one line."""
     import asyncio
 
     from monitor.watch.readiness import examine
 
-    troubles = [t for t in asyncio.run(examine(plan, vault)) if t.code is not None]  # type: ignore[arg-type]
-    if troubles:
-        more = f" (and {len(troubles) - 1} more: mxcutover check)" if len(troubles) > 1 else ""
-        raise Failure(
-            f"{troubles[0].line}{more}; or begin with --anyway", troubles[0].code or Exit.UNAVAILABLE
-        )
+    found = asyncio.run(examine(plan, vault))
+    wrong = [(checked.line, checked.code) for checked in found if checked.code is not None]
+    if wrong:
+        line, code = wrong[0]
+        more = f" (and {len(wrong) - 1} more: mxcutover check)" if len(wrong) > 1 else ""
+        raise Failure(f"{line}{more}; or begin with --anyway", code)

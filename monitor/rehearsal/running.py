@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,6 +22,7 @@ from monitor.rehearsal.world import World
 from monitor.watch import Watch, opened_journal
 from monitor.watch.asking import Asking
 from monitor.watch.vault import Vault
+from monitor.watch.world import RealWorld
 from monitor.wording import Language, say, span
 
 LINGER = 20.0  # real seconds for which the dashboard stays when the story is over
@@ -76,15 +75,13 @@ def _begin(chosen: Chosen, out: Callable[[str], None]) -> None:
         out(say(code, words, chosen.language))
 
 
-def real_world(plan: CutoverPlan) -> Asking:
+def real_world(plan: CutoverPlan, journal: Path) -> Asking:
     """What the watch asks with: the probes themselves, over this plan's ``[endpoints]``."""
-    module: Any = importlib.import_module("monitor.watch.world")
-    asking: Asking = module.RealWorld(plan, Vault(plan))
-    return asking
+    return RealWorld(plan, Vault(plan), journal)
 
 
 async def _watched(story: Story, plan: CutoverPlan, chosen: Chosen) -> None:
-    asking = real_world(plan)
+    asking = real_world(plan, chosen.journal)
     journal, servers = await opened_journal(chosen.journal, plan, asking)
     with journal, _sigterm(story):
         watch = Watch(plan, journal, Fold(), on_change=story.changed, asking=asking, servers=servers)

@@ -17,12 +17,21 @@ from probes.dns.resolver import ask_resolver
 from probes.endpoints import Endpoints
 from probes.mail.canary import Signer, compose
 from probes.mail.connect import resolved
+from probes.mail.mailbox import Box, Mailboxes
 from probes.mail.routes import Handed, Login, Outgoing, send
+from probes.mail.trace import Place
 from probes.observation import AccountState, CanarySent, Observation, Side, now
+from probes.oldhost.follow import follow_log
+from probes.secret import Secret
 from probes.service import Service
 from probes.sight import Server, Sight, Target
 
 CANARY_SECONDS = 110.0  # the schedule gives a canary two minutes in all
+
+
+def _place(here: Host, there: Host) -> Place:
+    services = [service.host for service in (here.imap, here.submission) if service is not None]
+    return Place([*here.mx, *services], here.addresses, there.mx, there.addresses)
 
 
 def signer_of(journal: Path) -> Signer:
@@ -48,6 +57,10 @@ class RealWorld:
         self._exchange = Exchange(self._endpoints)
         self._walker = Walker(self._exchange, plan.hints)
         self._signer = signer_of(journal)
+        self._mailboxes = Mailboxes(
+            self._signer, self._endpoints, plan.cadence.mailbox, plan.cadence.coverage
+        )
+        self._places = {"old": _place(plan.old, plan.new), "new": _place(plan.new, plan.old)}
 
     # DNS
 
@@ -74,12 +87,8 @@ class RealWorld:
 
     async def canary(self, route: str, account: Account, target: Target | None) -> Sequence[Observation]:
         canary, sender = self._signer.mint(), self._plan.sender or account.address
-        message = compose(
-            self._signer, canary, route, sender, account.address, now(), self._plan.language
-        )
-        out = Outgoing(
-            canary=canary, route=route, sender=sender, recipient=account.address, message=message
-        )
+        message = compose(self._signer, canary, route, sender, account.address, now(), self._plan.language)
+        out = Outgoing(canary=canary, route=route, sender=sender, recipient=account.address, message=message)
         side = _submitted_at(route)
         if side is not None:
             return await self._submitted(out, side, account)
@@ -107,9 +116,7 @@ class RealWorld:
             return []
         self._vault.forget(side, account)
         return [
-            AccountState(
-                at=now(), side=side, account=account.address, state="refused", detail=handed.detail
-            )
+            AccountState(at=now(), side=side, account=account.address, state="refused", detail=handed.detail)
         ]
 
     async def _straight(self, host: Host) -> Target:
@@ -126,3 +133,46 @@ class RealWorld:
 
     def _helo(self, sender: str) -> str:
         return sender.rpartition("@")[2] or self._plan.domain.rstrip(".")
+
+    # Mailboxes and the log
+
+    def mailbox(self, side: Side, account: Account, position: Any) -> AsyncIterator[Sight]:
+        service = self._host(side).imap
+        assert service is not None  # the schedule asks for none where there is none
+
+        async def secret() -> Secret:
+            return await self._vault.secret(side, account)
+
+        def refused() -> None:
+            self._vault.forget(side, account)
+
+        box = Box(
+            side=side, account=account.address, service=service, login=login(side, account),
+            secret=secret, refused=refused, place=self._places[side],
+        )  # fmt: skip
+        return self._mailboxes.follow(box, position)
+
+    def log(self, position: Any) -> AsyncIterator[Sight]:
+        source, plan = self._plan.old.log, self._plan
+        assert source is not None  # the schedule asks for none where there is none
+        return follow_log(
+            source.path, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
+            history=source.history, own=plan.old.addresses, poll=plan.cadence.log,
+            coverage=plan.cadence.coverage, position=position,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        await self._mailboxes.close()
+        await self._exchange.close()
+
+
+def _submitted_at(route: str) -> Side | None:
+    return {"via-old": "old", "via-new": "new"}.get(route)  # type: ignore[return-value]
+
+
+def _nowhere(out: Outgoing, reason: str) -> CanarySent:
+    """It could not even be begun: that is a fact about the route as well."""
+    return CanarySent(
+        at=now(), canary=out.canary, route=out.route, recipient=out.recipient, outcome="unreachable",
+        host=None, address=None, reply=reason,
+    )  # fmt: skip

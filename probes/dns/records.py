@@ -48,7 +48,7 @@ async def ask_records(
         return AuthorityAnswer(
             at=now(), server=server.name, address=server.address, transport=reply.transport,
             name=question.name, type=question.type, outcome=reply.outcome, rrset=reply.rrset, ttl=reply.ttl,
-            aa=True, rtt_ms=reply.rtt_ms,
+            serial=None, aa=True, rtt_ms=reply.rtt_ms,
         )  # fmt: skip
 
     found = await asyncio.gather(*(ask(question) for question in beside(domain, hosts)))

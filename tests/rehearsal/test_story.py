@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-import pytest
-
 from monitor.exits import BY_VERDICT
 from monitor.folding import Fold
 from monitor.journal import JournalReader, verify
@@ -23,8 +21,6 @@ from monitor.rehearsal.story import Story
 from monitor.rehearsal.world import World
 from monitor.watch import Watch, opened_journal
 from probes.observation import Mail, encode
-
-pytest.importorskip("monitor.watch.world", reason="the watch does not ask the real world yet")
 
 SPEED = "8"
 COMMAND = (sys.executable, "-c", "from monitor.cli import run; run()", "rehearse", "--headless")
@@ -76,7 +72,7 @@ async def test_every_message_that_old_took_is_counted_once(tmp_path: Path) -> No
     async with World(SMOOTH, float(SPEED), tmp_path) as world:
         story = Story(world, journal)
         plan = load(world.plan_path)
-        asking = real_world(plan)
+        asking = real_world(plan, journal)
         kept, servers = await opened_journal(journal, plan, asking)
         with kept:
             watch = Watch(plan, kept, Fold(), on_change=story.changed, asking=asking, servers=servers)

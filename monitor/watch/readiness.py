@@ -1,0 +1,101 @@
+"""Whether a plan's hosts, logins and log are to be had: before a first watch, and for ``mxcutover check``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from msgspec import Struct
+
+from monitor.exits import Exit, Failure
+from monitor.plan.model import Account, CutoverPlan
+from monitor.watch.vault import Vault, login, reference
+from probes.endpoints import Endpoints
+from probes.mail.routes import Login
+from probes.observation import Side
+from probes.oldhost.files import readable
+from probes.readiness.login import Trouble, try_imap, try_submission
+from probes.service import Service
+
+AT_A_TIME = 8
+TRIED = 20  # logins on each side: a provider that sees more at once may lock the watcher out
+SIDES: tuple[Side, Side] = ("old", "new")
+
+
+class Checked(Struct, frozen=True):
+    """One line about one thing. ``code`` None: it is to be had; else the exit code of what is wrong."""
+
+    line: str
+    code: Exit | None = None
+
+
+async def examine(plan: CutoverPlan, vault: Vault) -> list[Checked]:
+    """Every service of the plan with a login of its own, and the log; what is wrong stands first."""
+    gate, work = asyncio.Semaphore(AT_A_TIME), list[Awaitable[Checked]]()
+    for side in SIDES:
+        work += _services(plan, vault, side, gate)
+    found = [*_log(plan), *await asyncio.gather(*work)]
+    return sorted(found, key=lambda checked: checked.code is None)
+
+
+def _log(plan: CutoverPlan) -> list[Checked]:
+    source = plan.old.log
+    if source is None:
+        return []
+    reason = readable(source.path)
+    if reason is not None:
+        return [Checked(f"old.log: {source.path} cannot be read: {reason}; mend path or rights", Exit.IO)]
+    return [Checked(f"old.log: {source.path} can be read")]
+
+
+def _services(
+    plan: CutoverPlan, vault: Vault, side: Side, gate: asyncio.Semaphore
+) -> list[Awaitable[Checked]]:
+    host, endpoints = (plan.old if side == "old" else plan.new), Endpoints(plan.endpoints)
+    accounts = [account for account in plan.accounts if reference(side, account) is not None]
+    found: list[Awaitable[Checked]] = []
+    if host.submission is not None:
+        first = accounts[0] if accounts else None
+        found.append(_submission(vault, side, host.submission, first, endpoints, gate))
+    if host.imap is not None:
+        found += [_mailbox(vault, side, host.imap, one, endpoints, gate) for one in accounts[:TRIED]]
+    return found
+
+
+async def _submission(
+    vault: Vault, side: Side, service: Service, account: Account | None, endpoints: Endpoints,
+    gate: asyncio.Semaphore,
+) -> Checked:  # fmt: skip
+    key = f"{side}.submission"
+    async with gate:
+        try:
+            with_ = await _login(vault, side, account) if account is not None else None
+        except Failure as failure:
+            return Checked(f"{key}: {failure}", Exit(failure.code))
+        return _checked(key, service, await try_submission(service, with_, endpoints), account)
+
+
+async def _mailbox(
+    vault: Vault, side: Side, service: Service, account: Account, endpoints: Endpoints,
+    gate: asyncio.Semaphore,
+) -> Checked:  # fmt: skip
+    key = f"{side}.imap"
+    async with gate:
+        try:
+            with_ = await _login(vault, side, account)
+        except Failure as failure:
+            return Checked(f"{key}: {failure}", Exit(failure.code))
+        return _checked(key, service, await try_imap(service, with_, endpoints), account)
+
+
+async def _login(vault: Vault, side: Side, account: Account) -> Login:
+    return Login(login(side, account), await vault.secret(side, account))
+
+
+def _checked(key: str, service: Service, trouble: Trouble | None, account: Account | None) -> Checked:
+    where = f"{key}: {service.host.rstrip('.')} port {service.port}"
+    who = f" for {account.address}" if account is not None else ""
+    if trouble is None:
+        return Checked(f"{where}: works{who}")
+    mend = "mend the login or its secret" if trouble.login else f"mend [{key}] in the plan or the server"
+    return Checked(f"{where}{who}: {trouble.text}; {mend}", Exit.UNAVAILABLE)

@@ -1,0 +1,1 @@
+"""Before the change: whether what the plan names can be reached and logged in to."""
