@@ -11,6 +11,7 @@ import stat
 import zlib
 from collections import deque
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -70,7 +71,7 @@ def readable(path: str | Path) -> str | None:
 
 def _open(path: Path) -> IO[bytes]:
     """Never waits for the other end of a pipe."""
-    return cast("IO[bytes]", open(path, "rb", buffering=0, opener=_nonblocking))  # noqa: PTH123, SIM115
+    return cast("IO[bytes]", open(path, "rb", buffering=0, opener=_nonblocking))
 
 
 def _nonblocking(path: str, flags: int) -> int:
@@ -137,7 +138,7 @@ def _age(one: Sibling) -> tuple[float, str]:
 
 def _gaps(files: list[Sibling]) -> list[bool]:
     """Before which of these a file is missing: the numbers, or the days between the dates, tell."""
-    steps = [_step(a, b) for a, b in zip(files, files[1:], strict=False)]
+    steps = [_step(a, b) for a, b in pairwise(files)]
     usual = min((s for s in steps if s is not None and s > 0), default=1)
     return [True] * bool(files) + [s is None or s > usual for s in steps]
 

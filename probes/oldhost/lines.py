@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -16,7 +16,8 @@ DAEMONS: Final = frozenset(
     b"postlogd postfix-script postdrop postalias sendmail flush showq spawn qmqpd".split()
 )
 _BEARING: Final = frozenset(
-    b"smtpd cleanup qmgr oqmgr nqmgr pickup bounce local virtual lmtp smtp pipe discard error retry".split()
+    b"smtpd cleanup qmgr oqmgr nqmgr pickup postsuper postscreen bounce local virtual lmtp smtp pipe "
+    b"discard error retry".split()
 )
 
 
@@ -204,18 +205,20 @@ def helo(rest: bytes) -> str | None:
     return text(found[1]) if found and found[1] else None
 
 
+Service: TypeAlias = Literal["imap", "pop3", "submission"]
+_SERVICES: Final[dict[bytes, Service]] = {b"imap": "imap", b"pop3": "pop3", b"submission": "submission"}
 _LOGIN: Final = re.compile(
     rb"\b(imap|pop3|submission)-login: (?:Info: )?(?:Login|Logged in): user=<([^<>]*)>"
     rb"(?:.*?\brip=([0-9A-Fa-f.:]{2,45}))?"
 )
 
 
-def login(line: bytes) -> tuple[str, str, str | None] | None:
+def login(line: bytes) -> tuple[Service, str, str | None] | None:
     """Dovecot's word of a login: (service, user, client's address)."""
     found = _LOGIN.search(line)
     if found is None:
         return None
-    return found[1].decode(), text(found[2]), text(found[3]) if found[3] else None
+    return _SERVICES[found[1]], text(found[2]), text(found[3]) if found[3] else None
 
 
 # rsyslog: "imuxsock lost 7 messages from pid 12 due to rate-limiting", "begin to drop messages due to
