@@ -49,7 +49,7 @@ async def try_imap(service: Service, login: Login, endpoints: Endpoints) -> Trou
             sock = await connected(await resolved(service), service.port, endpoints, [])
         sock.setblocking(True)
         sock.settimeout(SECONDS)
-        session = Session(sock, service)
+        session = Session(sock, service, SECONDS)
         try:
             await asyncio.to_thread(session.open, login.name, login.password.reveal())
         finally:
