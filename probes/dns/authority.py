@@ -124,6 +124,7 @@ class _Finding:
         for name in self._names()[:MOST_NAMES]:
             groups.setdefault(above(name), []).append(name)
         await asyncio.gather(*(self._group(names) for names in groups.values()))
+        self._walker.widen(self._zone, list(self._servers))
 
     async def _group(self, names: Iterable[str]) -> None:
         for name in names:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from probes.dns.exchange import Exchange, Question, Reply
@@ -63,14 +64,24 @@ class Reached(Struct, frozen=True):
 
 
 class Trip:
-    """What one walk may cost."""
+    """What one walk may cost, and whom it found silent."""
 
     def __init__(self, queries: int = MOST_QUERIES) -> None:
         self.left = queries
+        self._silences: dict[str, int] = {}
 
     def may(self) -> bool:
         self.left -= 1
         return self.left >= 0
+
+    def heard(self, server: Server, reply: Reply) -> None:
+        if reply.outcome in ("timeout", "unreachable"):
+            self._silences[server.address] = self._silences.get(server.address, 0) + 1
+
+    def patient(self, servers: Sequence[Server]) -> list[Server]:
+        """Those worth asking: who was silent once comes last, who was silent twice not at all."""
+        order = sorted(servers, key=lambda s: self._silences.get(s.address, 0))
+        return [s for s in order if self._silences.get(s.address, 0) < 2]
 
 
 class Walker:
@@ -100,15 +111,33 @@ class Walker:
 
     async def _down(self, cut: Cut, question: Question, trip: Trip, stack: frozenset[str]) -> Reached:
         for _ in range(MOST_CUTS):
-            servers = await self.servers(cut, trip, stack)
-            reply = await self.first(servers, question, cut.zone, trip)
+            reply = await self._from(cut, question, trip, stack)
             if reply is None or not descends(reply, cut.zone, question.name):
                 return Reached(cut, reply)
             cut = self._keep(reply, cut.zone)
         return Reached(cut, None)
 
+    async def _from(self, cut: Cut, question: Question, trip: Trip, stack: frozenset[str]) -> Reply | None:
+        """From the servers with glue, and where those are silent, from those without."""
+        reply = await self.first(await self.servers(cut, trip, stack), question, cut.zone, trip)
+        named = {server.name for server in cut.servers}
+        for name in () if reply is not None or not named else cut.names:
+            if name in named:
+                continue
+            servers = [Server(name, address) for address in await self.addresses(name, trip, stack)]
+            reply = await self.first(servers, question, cut.zone, trip)
+            if reply is not None:
+                break
+        return reply
+
     def cut_at(self, zone: str) -> Cut | None:
         return self._root if zone == "." else self._cuts.get(zone)
+
+    def widen(self, zone: str, servers: Sequence[Server]) -> None:
+        """More servers of a zone are known than its parent's glue names."""
+        cut = self._cuts.get(zone)
+        if cut is not None and servers:
+            self._cuts[zone] = msgspec.structs.replace(cut, servers=tuple(servers)[: MOST_NAMES * 2])
 
     def _closest(self, name: str, anew: bool) -> Cut:
         for zone in ancestors(name)[1 if anew else 0 :]:
@@ -170,7 +199,7 @@ class Walker:
         self, servers: Sequence[Server], question: Question, zone: str, trip: Trip
     ) -> Reply | None:
         """The first useful word of a zone's servers, two asked at a time, both address families early."""
-        order = mixed(servers)[:TRIED]
+        order = trip.patient(mixed(servers))[:TRIED]
         for start in range(0, len(order), 2):
             tasks = [
                 asyncio.ensure_future(self.ask(server, question, trip)) for server in order[start : start + 2]
@@ -189,7 +218,9 @@ class Walker:
     async def ask(self, server: Server, question: Question, trip: Trip) -> Reply | None:
         if not trip.may():
             return None
-        return await self.exchange.ask(server.address, question, rd=False, timeout=QUERY_TIMEOUT, nsid=False)
+        reply = await self.exchange.ask(server.address, question, rd=False, timeout=QUERY_TIMEOUT, nsid=False)
+        trip.heard(server, reply)
+        return reply
 
 
 def useful(reply: Reply, zone: str, name: str) -> bool:

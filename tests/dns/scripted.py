@@ -15,8 +15,8 @@ import dns.rrset
 from probes.dns.exchange import Exchange
 from probes.endpoints import Endpoints
 
-# Gets a query's wire and a way to send datagrams back to where it came from.
-OnUdp = Callable[[bytes, Callable[[bytes], None]], None]
+Send = Callable[[bytes], None]  # a datagram back to where the query came from
+OnUdp = Callable[[bytes, Send], None]
 OnTcp = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ADDRESS = "192.0.2.53"
 NAME = "example.jp."

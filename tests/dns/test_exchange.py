@@ -15,9 +15,8 @@ import pytest
 
 from probes.dns.exchange import Exchange, Question, Reply
 from probes.endpoints import Endpoints
-from tests.dns.scripted import ADDRESS, MX, NAME, framed, mx_of, response, scripted, tcp_query
+from tests.dns.scripted import ADDRESS, MX, NAME, Send, framed, mx_of, response, scripted, tcp_query
 
-Send = Callable[[bytes], None]
 QUESTION = Question(NAME, "MX")
 
 
