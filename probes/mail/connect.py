@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +44,9 @@ async def connected(
         except TimeoutError:
             problem = OSError(f"connecting to {address} port {port} timed out")
         except OSError as error:
-            problem = OSError(f"{address} port {port}: {error.strerror or error}")
+            # asyncio's own text names the endpoint in place of the reason.
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            problem = OSError(f"{address} port {port}: {reason}")
     raise problem
 
 

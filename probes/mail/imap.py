@@ -202,6 +202,7 @@ class Session:
         self._client: _Client | None = None
         self._idle: Any = None
         self._exists: bytes | None = None
+        self.idles = False  # whether the server has IDLE; known after open
 
     # -- beginning and end ----------------------------------------------------------------------------
 
@@ -218,6 +219,7 @@ class Session:
                 self._client._starttls_done = True
         with _ending():
             self._log_in(login, password)
+            self.idles = bool(self._known.has_capability("IDLE"))
 
     def _log_in(self, login: str, password: str) -> None:
         client = self._known
@@ -331,10 +333,6 @@ class Session:
             wire.begin(self._round_trip)
             wire.send(b"DONE\r\n")
             wire._command_complete("IDLE", tag)
-
-    @property
-    def idles(self) -> bool:
-        return bool(self._known.has_capability("IDLE"))
 
     @property
     def waiting(self) -> bool:

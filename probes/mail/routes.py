@@ -138,7 +138,8 @@ def clean(text: str, login: Login | None) -> str:
     secret = login.password.reveal() if login is not None else ""
     if login is not None and secret:
         plain = f"\0{login.name}\0{secret}"
-        for form in (secret, *(base64.b64encode(x.encode()).decode() for x in (secret, plain))):
+        # The longest first: one holds another.
+        for form in (*(base64.b64encode(x.encode()).decode() for x in (plain, secret)), secret):
             text = text.replace(form, "***")
     return text[:MOST_REPLY]
 
