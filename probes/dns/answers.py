@@ -21,6 +21,7 @@ from probes.observation import DnsOutcome
 
 KEPT = 16384
 LAYOUTS = 8  # ways in which one question's answers of one length may be laid out
+LONGEST_KEPT = 4096  # octets of an answer that is to be recognised
 LONGEST_NSID = 128
 MOST_ALIASES = 16
 # Types whose rdata is names and numbers only: lower case is the same data (RFC 4343 section 3).
@@ -121,7 +122,8 @@ class Answers:
         found = decode(wire, query)
         form = layout(len(wire), query.length, places)
         parts = struct.unpack(form, wire)
-        if query.question.type in _RECOGNISED and recognisable(wire, places):
+        usual = query.question.type in _RECOGNISED and len(wire) <= LONGEST_KEPT
+        if usual and recognisable(wire, places):
             self._keep(query, len(wire), form, (parts[0], *parts[1::2]), found)
         return _timed(found, parts[2::2])
 

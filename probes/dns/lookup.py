@@ -13,7 +13,7 @@ from probes.endpoints import Endpoints
 from probes.observation import AuthorityAnswer
 from probes.sight import Server
 
-DEADLINE = 15.0
+WALKING, ASKING, HOSTS = 8.0, 2.0, 5.0  # seconds at most: for the way, for one question, for the exchanges
 ASKED = 8  # addresses of authorities that are asked, at most
 MOST_HOSTS = 12
 
@@ -33,25 +33,21 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 async def look_up(
-    domain: str, hints: Sequence[str] = (), endpoints: Mapping[str, str] | None = None,
-    *, deadline: float = DEADLINE,
-) -> Found | None:  # fmt: skip
-    """``domain`` absolute, as A-labels. None where the domain's servers could not be asked in time.
+    domain: str, hints: Sequence[str] = (), endpoints: Mapping[str, str] | None = None
+) -> Found | None:
+    """``domain`` absolute, as A-labels. None where the domain's servers could not be asked in some seconds.
 
     ``hints`` and ``endpoints``: as in a plan. Never raises for what the network does.
     """
     exchange = Exchange(Endpoints(endpoints))
     try:
-        async with asyncio.timeout(deadline):
-            return await _look_up(exchange, domain, Walker(exchange, hints))
-    except TimeoutError:
-        return None
+        return await _look_up(exchange, domain, Walker(exchange, hints))
     finally:
         await exchange.close()
 
 
 async def _look_up(exchange: Exchange, domain: str, walker: Walker) -> Found | None:
-    delegation = await walk(exchange, domain, walker=walker)
+    delegation = await walk(exchange, domain, walker=walker, timeout=WALKING)
     seen = await _served(exchange, delegation)
     told = [a for a in seen if a.type == "MX" and a.outcome in ("answer", "nodata")]
     if not told:
@@ -59,7 +55,9 @@ async def _look_up(exchange: Exchange, domain: str, walker: Walker) -> Found | N
     mx = tuple(sorted({rdata for a in told for rdata in a.rrset}, key=_preference))
     names = [name for rdata in mx if (name := rdata.partition(" ")[2]) != "."][:MOST_HOSTS]
     hosts = names or ([domain] if not mx else [])
-    looked = await asyncio.gather(*(host_addresses(exchange, host, walker=walker) for host in hosts))
+    looked = await asyncio.gather(
+        *(host_addresses(exchange, host, walker=walker, timeout=HOSTS) for host in hosts)
+    )
     addresses = [a for answers in looked for answer in answers for a in answer.rrset]
     return Found(
         mx=mx,
@@ -70,8 +68,10 @@ async def _look_up(exchange: Exchange, domain: str, walker: Walker) -> Found | N
 
 
 async def _served(exchange: Exchange, delegation: Delegation) -> list[AuthorityAnswer]:
-    servers = delegation.servers[:ASKED]
-    answers = await asyncio.gather(*(ask_authority(exchange, s, delegation.domain, ()) for s in servers))
+    servers, domain = delegation.servers[:ASKED], delegation.domain
+    answers = await asyncio.gather(
+        *(ask_authority(exchange, server, domain, (), timeout=ASKING) for server in servers)
+    )
     return [answer for one in answers for answer in one]
 
 

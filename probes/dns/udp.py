@@ -89,10 +89,13 @@ class Udp:
             for family in (socket.AF_INET, socket.AF_INET6)
         }
         self._asked: set[_Asked] = set()
+        self._closed = False
         self.dropped = 0
 
     async def ask(self, server: Server, query: Query, deadline: float) -> Arrival | Silence:
         """The answer, or why there is none by ``deadline`` (the loop's clock)."""
+        if self._closed:
+            return "unreachable"
         asked = _Asked(server, query, self._loop.create_future())
         self._asked.add(asked)
         try:
@@ -175,6 +178,7 @@ class Udp:
             waiting.asked.resolve("unreachable")
 
     def close(self) -> None:
+        self._closed = True
         for asked in self._asked:
             asked.resolve("unreachable")
         self._deadlines.close()

@@ -130,8 +130,10 @@ def recognisable(wire: bytes, places: Sequence[int]) -> bool:
 
 
 def _reads(wire: bytes, at: int, moving: set[int]) -> bool:
-    """Whether a name read from ``at`` passes over one of these octets; a pointer ends the look."""
-    while at < len(wire):
+    """Whether a name read from ``at`` passes over one of these octets; a pointer ends the look, and so
+    does what is longer than a name may be (RFC 1035 section 2.3.4)."""
+    end = min(len(wire), at + 255)
+    while at < end:
         length = wire[at]
         if at in moving or (length >= 0xC0 and at + 1 in moving):
             return True

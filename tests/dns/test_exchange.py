@@ -13,7 +13,8 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from probes.dns.exchange import Exchange, Question, Reply
+from probes.dns import sockets
+from probes.dns.exchange import PORTS, Exchange, Question, Reply
 from probes.endpoints import Endpoints
 from tests.dns.scripted import ADDRESS, MX, NAME, Send, framed, mx_of, response, scripted, tcp_query
 
@@ -354,6 +355,31 @@ async def test_who_stops_waiting_leaves_nothing_behind_and_close_ends_the_rest()
             await asyncio.sleep(0)
         await exchange.close()
         assert (await waiting).outcome == "unreachable"
+        assert (await ask(exchange, 60)).outcome == "unreachable" and not ports_of(exchange)
+
+
+async def test_ports_are_changed_for_others_when_they_have_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "USES", 3)
+    held: list[tuple[bytes, Send]] = []
+
+    def on_udp(query: bytes, send: Send) -> None:
+        if held or name_in(query).lower() != b"\4slow\0":
+            send(mx_of(query))
+        else:
+            held.append((query, send))
+
+    async with scripted(on_udp) as (_, exchange):
+        slow = asyncio.ensure_future(exchange.ask(ADDRESS, Question("slow.", "MX"), rd=False, timeout=60))
+        seen = set[int]()
+        for _ in range(200):
+            assert (await ask(exchange)).rrset == MX
+            seen |= set(ports_of(exchange))
+        assert len(seen) > PORTS and len(ports_of(exchange)) == PORTS
+        leaving = exchange._udp._ports[socket.AF_INET]._leaving
+        assert len(leaving) == 1, "the port that still waits for its answer"
+        query, send = held[0]
+        send(response(query, ("slow.", 5, "MX", ("1 a.example.",))))
+        assert (await slow).rrset == ("1 a.example.",) and not leaving
 
 
 async def test_without_a_route_it_is_said_at_once() -> None:
