@@ -50,7 +50,7 @@ async def rehearse(chosen: Chosen, out: Callable[[str], None]) -> int:
         _begin(chosen, out)
     try:
         async with World(chosen.scenario, chosen.speed, chosen.directory) as world:
-            story = Story(world, chosen.journal, LINGER if chosen.screen else 0, lines)
+            story = Story(world, chosen.journal, LINGER if chosen.screen else 0, lines, chosen.language)
             plan = msgspec.structs.replace(load(world.plan_path), language=chosen.language)
             await _watched(story, plan, chosen)
         return _conclude(plan, chosen, out)

@@ -13,7 +13,7 @@ from monitor.rehearsal.resolver import Habit
 
 Deed = Literal[
     "let-go", "change-mx", "secondary-catches-up", "user-moves", "copy",
-    "cut-off", "reconnect", "mailbox-full", "mailbox-mended",
+    "cut-off", "reconnect", "mailbox-full", "mailbox-mended", "waive-lost",
 ]  # fmt: skip
 
 DOMAIN = "rehearsal.example."
@@ -108,6 +108,7 @@ LOST_ON_NEW = Scenario(
         Act(at=62, do="mailbox-full", subject=f"ben@{DOMAIN.rstrip('.')}"),
         _MOVES,
         Act(at=104, do="mailbox-mended", subject=f"ben@{DOMAIN.rstrip('.')}"),
+        Act(at=114, do="waive-lost"),
     ),
     about=145,
     length=260,

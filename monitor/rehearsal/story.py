@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,8 @@ from monitor.rehearsal.scenarios import Act
 from monitor.rehearsal.world import World
 from monitor.snapshot import Snapshot
 from monitor.verdict.model import Judgement
-from probes.observation import Operator, now
+from monitor.wording import Language, say
+from probes.observation import Action, Operator, now
 
 GRACE = 30.0  # real seconds for an orderly end of each part
 LOOK = 0.1
@@ -43,19 +44,21 @@ class Story:
     """
 
     def __init__(
-        self, world: World, journal: Path, linger: float = 0, listener: Listener | None = None
-    ) -> None:
+        self, world: World, journal: Path, linger: float = 0, listener: Listener | None = None,
+        language: Language = "en",
+    ) -> None:  # fmt: skip
         self.world = world
         self.latest: Judgement | None = None
         self.judged: list[Judgement] = []
         self._journal = journal
         self._linger = linger
+        self._language = language
         self.ended: Callable[[], object] = bool  # called when it is over
         self._listener = listener
         world.on_act = self.acted
         self._watch: Watching | None = None
         self._stop = asyncio.Event()
-        self._declaring: set[asyncio.Task[int]] = set()
+        self._declaring: set[asyncio.Task[None]] = set()
 
     def watch_with(self, watch: Watching) -> None:
         self._watch = watch
@@ -74,12 +77,20 @@ class Story:
         self._told("judged", judgement)
 
     def acted(self, act: Act) -> None:
-        """The world's ``on_act``: who changes the MX also says so, as ``mxcutover cutover`` does."""
-        if act.do == "change-mx":
-            word = Operator(at=now(), action="cutover", subject="", reason="")
-            task = asyncio.ensure_future(asyncio.to_thread(post, self._journal, word))
-            self._declaring.add(task)
+        """The world's ``on_act``. The operator's part goes on record as ``mxcutover cutover``, ``waive`` and
+        ``note`` would put it there."""
+        shot = self.snapshot() if act.do == "waive-lost" else None
+        lost = [row.message_id for row in shot.stragglers] if shot is not None else []
+        self._declaring.add(asyncio.ensure_future(asyncio.to_thread(self._declare, act, lost)))
         self._told("acted", act)
+
+    def _declare(self, act: Act, lost: Sequence[str | None]) -> None:
+        said = say(f"rehearsal.{act.do}", {"subject": act.subject}, self._language)
+        action: Action = "cutover" if act.do == "change-mx" else "note"
+        post(self._journal, Operator(at=now(), action=action, subject="", reason=said))
+        for message in lost:
+            subject, why = f"message:{message}", say("rehearsal.waived", {}, self._language)
+            post(self._journal, Operator(at=now(), action="waive", subject=subject, reason=why))
 
     def _told(self, what: str, news: Act | Judgement) -> None:
         """A reader that has gone ends the story."""

@@ -138,6 +138,7 @@ class World:
             "reconnect": lambda address: setattr(self.resolvers[address], "cut_off", False),
             "mailbox-full": lambda account: self.new.refuses.__setitem__(account, OVER_QUOTA),
             "mailbox-mended": self.new.refuses.__delitem__,
+            "waive-lost": lambda _: None,  # the operator's affair, not a server's
         }
         deeds[act.do](act.subject)
         self.on_act(act)

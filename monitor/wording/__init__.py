@@ -1,11 +1,13 @@
 """Every sentence a person reads: ``say(code, args, language)`` from one catalogue a language.
 
-A catalogue maps a code to a template for ``str.format``. Times become local clock times, durations
+A catalogue maps a code to a template for ``str.format``; ``[others? and {others} more]`` stands there only
+where that argument is neither 0 nor empty. Times become local clock times, durations
 human spans, tuples lists; every string argument passes ``printable()`` on its way in.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -21,6 +23,7 @@ from monitor.wording.ui_en import UI as UI_EN
 from monitor.wording.ui_ja import UI as UI_JA
 
 Language = Literal["en", "ja"]
+_OPTIONAL = re.compile(r"\[(\w+)\?(.*?)\]")
 SIGNS = {"met": "✓", "unmet": "✗", "unknown": "?", "waived": "–"}  # beside the word, never alone
 CATALOGUES: dict[Language, dict[str, str]] = {
     "en": UI_EN | REPORT_EN | REHEARSAL_EN | EN,
@@ -31,7 +34,9 @@ CATALOGUES: dict[Language, dict[str, str]] = {
 def say(code: str, args: Mapping[str, Any] | None = None, language: Language = "en") -> str:
     """The sentence for ``code``. A code missing in Japanese falls back to English (a test forbids it)."""
     template = CATALOGUES[language].get(code) or CATALOGUES["en"][code]
-    return template.format_map({k: shown(v, language) for k, v in (args or {}).items()})
+    given = args or {}
+    template = _OPTIONAL.sub(lambda part: part[2] if given.get(part[1]) else "", template)
+    return template.format_map({k: shown(v, language) for k, v in given.items()})
 
 
 def shown(value: Any, language: Language = "en") -> str:

@@ -13,5 +13,7 @@ REHEARSAL: dict[str, str] = {
     "rehearsal.cut-off": "Resolver {subject} can no longer reach the name servers, and serves what it has.",
     "rehearsal.reconnect": "Resolver {subject} can reach the name servers again.",
     "rehearsal.mailbox-full": "On the new host the mailbox {subject} is full: it refuses mail.",
+    "rehearsal.waive-lost": "What the full mailbox turned away is waived by name: its senders were told.",
+    "rehearsal.waived": "turned away while the mailbox was full; its sender was told",
     "rehearsal.mailbox-mended": "On the new host the mailbox {subject} takes mail again.",
 }

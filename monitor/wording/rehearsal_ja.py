@@ -13,5 +13,7 @@ REHEARSAL: dict[str, str] = {
     "rehearsal.cut-off": "リゾルバ{subject}がネームサーバに届かなくなり、手持ちの答えを返し続けます。",
     "rehearsal.reconnect": "リゾルバ{subject}が再びネームサーバに届くようになりました。",
     "rehearsal.mailbox-full": "新サーバの{subject}のメールボックスが満杯で、受信を拒否しています。",
+    "rehearsal.waive-lost": "満杯の間に拒否されたメールを個別に除外します。送信者には連絡済みです。",
+    "rehearsal.waived": "メールボックスが満杯の間に拒否。送信者に連絡済み",
     "rehearsal.mailbox-mended": "新サーバの{subject}のメールボックスが再び受信できるようになりました。",
 }
