@@ -157,8 +157,8 @@ class RealWorld:
         assert source is not None  # the schedule asks for none where there is none
         return follow_log(
             source.path, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
-            history=source.history, own=plan.old.addresses, poll=plan.cadence.log,
-            coverage=plan.cadence.coverage, position=position,
+            history=source.history, own=plan.old.addresses, others=plan.new.addresses,
+            poll=plan.cadence.log, coverage=plan.cadence.coverage, position=position,
         )  # fmt: skip
 
     async def close(self) -> None:

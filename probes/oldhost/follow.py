@@ -56,8 +56,8 @@ class Ledger:
 async def follow_log(
     path: str | Path, *, domain: str, recognise: Callable[[str], str | None] = lambda _: None,
     zone: str | None = None, history: bool = True, own: Collection[str] = (),
-    watcher: Collection[str] = (), poll: float = 1.0, coverage: float = 60.0,
-    position: Any = None, side: Side = "old",
+    others: Collection[str] = (), watcher: Collection[str] = (), poll: float = 1.0,
+    coverage: float = 60.0, position: Any = None, side: Side = "old",
 ) -> AsyncIterator[Sight]:  # fmt: skip
     """Sights of one log, each with the place after it under the key ``log:SIDE``.
 
@@ -69,7 +69,7 @@ async def follow_log(
     if reason is not None:
         yield [Skip(at=now(), subject=f"log:{side}", reason=f"{path}: {reason}")], None
         return
-    log = PostfixLog(domain, recognise, side=side, own=own, watcher=watcher, zone=zone)
+    log = PostfixLog(domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone)
     follower = Follower(Path(path), log, side, coverage, history, position)
     try:
         while True:

@@ -41,18 +41,19 @@ LINE_LIMIT = 8_192  # bytes of a line that are read: Postfix writes less
 
 class PostfixLog:
     """``recognise``: a Message-ID as logged to the canary it belongs to, or None. ``own``: addresses of
-    the host itself; ``watcher``: addresses whose logins are the watcher's own; ``zone`` as for
-    :class:`Stamps`. Results come from :meth:`feed`, :meth:`tick` and :meth:`flush`."""
+    the host itself, and ``others`` of the host that mail moves to (never its own, not even on loopback);
+    ``watcher``: addresses whose logins are the watcher's own; ``zone`` as for :class:`Stamps`. Results come from :meth:`feed`, :meth:`tick` and :meth:`flush`."""
 
     def __init__(
         self, domain: str, recognise: Callable[[str], str | None] = lambda _: None, *, side: Side = "old",
-        own: Collection[str] = (), watcher: Collection[str] = (), zone: str | None = None,
-        now: Callable[[], datetime] = now,
+        own: Collection[str] = (), others: Collection[str] = (), watcher: Collection[str] = (),
+        zone: str | None = None, now: Callable[[], datetime] = now,
     ) -> None:  # fmt: skip
         self._domains = domain_forms(domain)
         self._needles = tuple(d.encode() for d in self._domains)
         self._recognise = recognise
         self._own = frozenset(canonical(a) for a in own)
+        self._others = frozenset(canonical(a) for a in others)
         self._watcher = {canonical(a) for a in watcher}
         self._stamps = Stamps(zone)
         self._programs: dict[bytes, Source | None] = {}
@@ -246,7 +247,8 @@ class PostfixLog:
             self._mail.merge(parent, message)
 
     def _is_own(self, address: str) -> bool:
-        return canonical(address) in self._own or loopback(address)
+        place = canonical(address)
+        return place not in self._others and (place in self._own or loopback(place))
 
     def _hang_up(self, source: Source, pid: bytes) -> None:
         """A session went on to another message or ended: what it did not hand over is nothing."""
