@@ -8,6 +8,7 @@ import lzma
 import os
 import re
 import stat
+import time
 import zlib
 from collections import deque
 from hashlib import blake2b
@@ -118,7 +119,7 @@ def _sibling(path: Path, entry: Path) -> tuple[str, Sibling] | None:
         seen = entry.stat()
     except OSError:
         return None
-    if not stat.S_ISREG(seen.st_mode) or not seen.st_size:
+    if not stat.S_ISREG(seen.st_mode):
         return None
     label = (date[1] + (date[2] or "")) if date else None
     return rest, Sibling(entry, seen.st_mtime, seen.st_ino, int(number[1]) if number else None, label)
@@ -136,11 +137,14 @@ def _age(one: Sibling) -> tuple[float, str]:
     return (-one.number, "") if one.number is not None else (1.0, one.date or "")
 
 
-def _gaps(files: list[Sibling]) -> list[bool]:
-    """Before which of these a file is missing: the numbers, or the days between the dates, tell."""
-    steps = [_step(a, b) for a, b in pairwise(files)]
-    usual = min((s for s in steps if s is not None and s > 0), default=1)
-    return [True] * bool(files) + [s is None or s > usual for s in steps]
+def _gaps(files: list[Sibling], today: str) -> list[bool]:
+    """Before which of these, and of the live file, one is missing: numbers tell, or days between dates."""
+    live = Sibling(Path(), 0, 0, 0, today)
+    steps = [_step(a, b) for a, b in pairwise([*files, live])]
+    usual = min((s for s in steps[:-1] if s is not None and s > 0), default=1)
+    if files and files[-1].number is not None:
+        steps[-1] = 1 if files[-1].number <= 1 else 2  # newsyslog counts from 0
+    return [True] + [s is None or s > usual for s in steps]
 
 
 def _step(a: Sibling, b: Sibling) -> int | None:
@@ -188,8 +192,7 @@ class LogReader:
                 return True
         if history or place is not None:
             files = [one for one in siblings(self._path) if one.mtime >= self._since]
-            parts = [Segment(f.path, gap=g) for f, g in zip(files, _gaps(files), strict=True)]
-            self._todo = deque([*parts, Segment(self._path, live=True, gap=not parts)])
+            self._todo = deque(self._segments(files))
         else:
             self._todo = deque([Segment(self._path, offset=-1, live=True, gap=True)])
         return False
@@ -310,13 +313,13 @@ class LogReader:
     # -- the live file ------------------------------------------------------------------------------
 
     def _intact(self) -> bool:
-        """Whether the bytes before the place are still there."""
+        """Whether the bytes that were read last are still there."""
         assert self._file is not None
         seen = os.fstat(self._file.fileno())
         if seen.st_size < self._offset:
             return False
-        before = os.pread(self._file.fileno(), len(self._window), self._placed - len(self._window))
-        return before == self._window
+        known = (self._window + self._carry)[-WINDOW:]
+        return os.pread(self._file.fileno(), len(known), self._offset - len(known)) == known
 
     def _truncated(self) -> Step:
         """copytruncate: what was not read yet is in the copy, if anywhere."""
@@ -352,11 +355,16 @@ class LogReader:
         files = siblings(self._path)
         for index in range(len(files) - 1, -1, -1):
             if self._holds(files[index].path, place, same_inode=not place.window):
-                gaps = _gaps(files[index:])[1:]
-                later = [Segment(f.path, gap=g) for f, g in zip(files[index + 1 :], gaps, strict=True)]
-                first = Segment(files[index].path, place.offset, skipping=place.skipping)
-                return [first, *later, Segment(self._path, live=True)]
+                first, *later = self._segments(files[index:])
+                first.offset, first.skipping, first.gap = place.offset, place.skipping, False
+                return [first, *later]
         return None
+
+    def _segments(self, files: list[Sibling]) -> list[Segment]:
+        """These and the live file, to be read from their beginning."""
+        gaps = _gaps(files, time.strftime("%Y%m%d"))
+        parts = [Segment(f.path, gap=gap) for f, gap in zip(files, gaps, strict=False)]
+        return [*parts, Segment(self._path, live=True, gap=gaps[-1])]
 
     def _holds(self, path: Path, place: Place, same_inode: bool) -> bool:
         opener = _OPENERS.get(path.suffix) if path != self._path else None

@@ -138,7 +138,7 @@ class Follower:
         step = self._reader.step(moment)
         out: list[Observation] = self._ledger.cut() if step.gap else []
         if step.lines:
-            out += self._log.feed(step.lines, step.near)
+            out += self._log.feed(step.lines, step.near, step.live and self._caught_up)
             self._cover_lines(step, moment)
         if step.missing:
             out += self._missing(moment)

@@ -26,7 +26,11 @@ MOST_MESSAGES = 20_000
 
 
 class InFlight:
-    """``is_own``: whether an address is the host's own. Times in ms."""
+    """``is_own``: whether an address is the host's own. Times in ms.
+
+    When a message was accepted is told by the log host's clock (``at``), how long it waits by whoever
+    reads (``since``, ``moment``).
+    """
 
     def __init__(self, teller: Teller, is_own: Callable[[str], bool]) -> None:
         self._tell = teller
@@ -51,8 +55,8 @@ class InFlight:
 
     # -- coming and going -----------------------------------------------------------------------------
 
-    def open(self, queue_id: str, kind: Kind, at: int) -> Message:
-        """A queue id begins; an earlier message of the same id is over."""
+    def open(self, queue_id: str, kind: Kind, at: int, since: int) -> Message:
+        """A queue id begins at ``at``; an earlier message of the same id is over."""
         before = self._queue.pop(queue_id, None)
         if before is not None:
             before.ids.discard(queue_id)
@@ -60,11 +64,11 @@ class InFlight:
             if not before.ids:
                 self._close(before)
                 self.drop(before)
-        message = Message(queue_id, kind, at, ids={queue_id}, names={queue_id}, touched=at)
+        message = Message(queue_id, kind, at, ids={queue_id}, names={queue_id}, touched=since)
         self._queue[queue_id] = message
         if len(self._queue) > MOST_MESSAGES:
             self._evict()
-        self._sweep(at)
+        self._sweep(since)
         return message
 
     def name(self, message: Message, message_id: str) -> None:
@@ -93,13 +97,13 @@ class InFlight:
         if not parent.ids and parent.firm:
             self.report(parent, final=True)
 
-    def removed(self, queue_id: str, at: int) -> None:
+    def removed(self, queue_id: str, since: int) -> None:
         message = self._queue.get(queue_id)
         if message is None:
             return
         message.ids.discard(queue_id)
-        message.touched = at
-        self._leaving.append((at + GRACE, queue_id))
+        message.touched = since
+        self._leaving.append((since + GRACE, queue_id))
         if not message.ids and message.firm:
             self.report(message, final=True)
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 TEXT_LIMIT = 500  # of what is kept of any text from outside
 NOQUEUE = "NOQUEUE"
+LONGEST_DELAY = 8 * 86_400_000  # ms: no queue keeps a message for longer
 
 DAEMONS: Final = frozenset(
     b"smtpd cleanup qmgr oqmgr nqmgr pickup bounce local virtual lmtp smtp pipe discard error retry "
@@ -138,7 +139,7 @@ def delivery(rest: bytes) -> Delivery | bool:
     if status is None:
         return found[5] in _PROBES
     try:
-        delay = int(float(found[4]) * 1000)
+        delay = min(int(float(found[4]) * 1000), LONGEST_DELAY)
     except (ValueError, OverflowError):
         delay = 0
     return Delivery(

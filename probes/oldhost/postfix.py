@@ -34,6 +34,7 @@ from probes.oldhost.telling import Teller
 
 LOSS_SPAN = 30_000  # ms before a logger's word of left-out lines that it may speak of
 JOURNAL_SPAN = 600_000  # the same for rsyslog's imjournal
+DAY = 86_400_000  # ms
 MOST_SESSIONS = 5_000
 MOST_WATCHERS = 64
 LINE_LIMIT = 8_192  # bytes of a line that are read: Postfix writes less
@@ -60,6 +61,7 @@ class PostfixLog:
         self._sessions: dict[tuple[str, bytes], str] = {}  # smtpd process -> the queue id it last opened
         self._tell = Teller(side, now)
         self._mail = InFlight(self._tell, self._is_own)
+        self._live = False
         self.clock = 0  # ms: the latest stamp read
 
     @property
@@ -78,8 +80,13 @@ class PostfixLog:
 
     # -- reading ------------------------------------------------------------------------------------
 
-    def feed(self, batch: Iterable[bytes], near: int) -> list[Observation]:
-        """Whole lines without their newline; ``near`` (ms): when they were written, or soon after."""
+    def feed(self, batch: Iterable[bytes], near: int, live: bool = False) -> list[Observation]:
+        """Whole lines without their newline; ``near`` (ms): when they were written, or soon after.
+
+        ``live``: they were written since the last look, so what waits does so by ``near``, not by the
+        log host's clock, which may be another.
+        """
+        self._live = live
         for line in batch:
             if len(line) > LINE_LIMIT or b"\0" in line:
                 self._odd(line, near)
@@ -89,7 +96,6 @@ class PostfixLog:
 
     def tick(self, moment: int) -> list[Observation]:
         """The log is read to its end at ``moment`` (ms): what has waited long enough is reported."""
-        self.clock = max(self.clock, moment)
         self._mail.tick(moment)
         return self._tell.take()
 
@@ -158,14 +164,23 @@ class PostfixLog:
             self._tell.unread(self._moment(line, near))
 
     def _moment(self, line: bytes, near: int) -> int:
-        """The line's stamp, which moves the log's clock; without one the last stamp stands in."""
+        """The line's stamp, which moves the log's clock; where it has none, or one that is a day off,
+        the last one stands in."""
         at = self._stamps.read(line, near, self.clock)
-        if at is None or at > near + 86_400_000:
+        if at is None or not self.clock - DAY <= at <= near + DAY:
             return self.clock or near
         if at > self.clock:
             self.clock = at
-            self._mail.forget(at)
+            self._mail.forget(self._since(at, near))
         return at
+
+    def _since(self, at: int, near: int) -> int:
+        """From when on what a line says waits: its own stamp, or when it was read."""
+        return near if self._live else min(at, near)
+
+    def _open(self, queue_id: str, kind: Kind, line: bytes, near: int) -> Message:
+        at = self._moment(line, near)
+        return self._mail.open(queue_id, kind, at, self._since(at, near))
 
     # -- Postfix ------------------------------------------------------------------------------------
 
@@ -187,7 +202,7 @@ class PostfixLog:
         if daemon in ("qmgr", "oqmgr", "nqmgr"):
             return self._qmgr(head, rest, line, near)
         if daemon in ("pickup", "postsuper"):
-            self._from_disk(lines.text(head), rest, self._moment(line, near))
+            self._from_disk(lines.text(head), rest, line, near)
             return True
         if daemon == "bounce":
             return self._bounce(rest, line, near)
@@ -202,7 +217,7 @@ class PostfixLog:
         if rest.startswith(b"client="):
             if queue_id != NOQUEUE:
                 self._hang_up(source, pid)
-                self._client(source, queue_id, rest, self._moment(line, near))
+                self._client(source, queue_id, rest, line, near)
                 self._sessions[(source.service, pid)] = queue_id
             return True
         if rest.startswith(b"proxy-accept:"):
@@ -213,10 +228,10 @@ class PostfixLog:
             message.helo = lines.helo(rest)
         return self._refusal(queue_id, rest, line, near)
 
-    def _from_disk(self, queue_id: str, rest: bytes, at: int) -> None:
+    def _from_disk(self, queue_id: str, rest: bytes, line: bytes, near: int) -> None:
         """pickup takes what was posted on this host, or what postsuper -r put back under another id."""
         if rest == b"removed":
-            self._mail.removed(queue_id, at)
+            self._removed(queue_id, line, near)
         if not rest.startswith(b"uid="):
             return
         _, again, before = rest.partition(b" orig_id=")
@@ -225,7 +240,10 @@ class PostfixLog:
             self._mail.continue_as(message, queue_id)
             message.ids.discard(lines.text(before))
         else:
-            self._mail.open(queue_id, "internal" if again else "local", at)
+            self._open(queue_id, "internal" if again else "local", line, near)
+
+    def _removed(self, queue_id: str, line: bytes, near: int) -> None:
+        self._mail.removed(queue_id, self._since(self._moment(line, near), near))
 
     def _proxied(self, rest: bytes) -> None:
         """A filter before the queue took the message from this client and queued it as its own."""
@@ -234,12 +252,12 @@ class PostfixLog:
         if found is not None and message is not None and message.kind == "own":
             message.kind, message.client, message.helo = "outside", found[1], found[2]
 
-    def _client(self, source: Source, queue_id: str, rest: bytes, at: int) -> None:
+    def _client(self, source: Source, queue_id: str, rest: bytes, line: bytes, near: int) -> None:
         found = lines.client(rest)
         submission = found.login is not None or source.service in ("submission", "smtps", "submissions")
         own = found.address is not None and self._is_own(found.address)
         kind: Kind = "submission" if submission else "own" if own else "outside"
-        message = self._mail.open(queue_id, kind, at)
+        message = self._open(queue_id, kind, line, near)
         message.client = found.orig or found.address
         message.login = found.login
         parent = self._mail.get(found.orig_queue or "")
@@ -268,13 +286,12 @@ class PostfixLog:
             if message is not None and message.helo is None:
                 message.helo = lines.helo(rest)
             return self._refusal(queue_id, rest, line, near)
-        at = self._moment(line, near)
         if message is None:
-            message = self._mail.open(queue_id, "internal", at)
+            message = self._open(queue_id, "internal", line, near)
         message_id = lines.text(rest[len(b"message-id=") :].strip())
         if message_id not in ("", "<>"):
             self._named(message, message_id)
-        self._submitted(self._mail.get(queue_id) or message, at)
+        self._submitted(self._mail.get(queue_id) or message, self._moment(line, near))
         return True
 
     def _named(self, message: Message, message_id: str) -> None:
@@ -300,13 +317,13 @@ class PostfixLog:
     def _qmgr(self, head: bytes, rest: bytes, line: bytes, near: int) -> bool:
         queue_id = lines.text(head)
         if rest == b"removed":
-            self._mail.removed(queue_id, self._moment(line, near))
+            self._removed(queue_id, line, near)
             return True
         if not rest.startswith(b"from=") or b" (queue " not in rest:
             return True
         at = self._moment(line, near)
-        message = self._mail.get(queue_id) or self._mail.open(queue_id, "internal", at)
-        message.touched = at
+        message = self._mail.get(queue_id) or self._open(queue_id, "internal", line, near)
+        message.touched = self._since(at, near)
         if message.root == queue_id and not message.nrcpt:
             count = rest.rpartition(b"nrcpt=")[2].partition(b" ")[0]
             message.nrcpt = int(count) if count.isdigit() and len(count) < 8 else 0
@@ -320,8 +337,8 @@ class PostfixLog:
         what, _, queue_id = rest.rpartition(b": ")
         if not what.endswith(b"notification"):
             return not _bears(rest)
-        message = self._mail.get(lines.text(queue_id)) or self._mail.open(
-            lines.text(queue_id), "internal", self._moment(line, near)
+        message = self._mail.get(lines.text(queue_id)) or self._open(
+            lines.text(queue_id), "internal", line, near
         )
         if message.kind == "internal":
             message.bounce = True
@@ -338,15 +355,14 @@ class PostfixLog:
         if message is None:
             if not self._domain_of(found):
                 return True
-            message = self._mail.open(queue_id, "internal", at)
+            message = self._open(queue_id, "internal", line, near)
             message.began -= found.delay
-        message.touched = at
+        message.touched = self._since(at, near)
         if message.accepted is None:
             message.accepted = message.began
         if message.root == queue_id and len(message.seen) < SEEN_LIMIT:
             message.seen.add(zlib.crc32(f"{found.to} {found.orig_to}".encode("utf-8", "replace")))
-        # A log clock that runs ahead must not put off the report of what waits.
-        self._attempt(message, daemon, queue_id, found, min(at, near))
+        self._attempt(message, daemon, queue_id, found, self._since(at, near))
         return True
 
     def _attempt(self, message: Message, daemon: str, queue_id: str, found: Delivery, at: int) -> None:
@@ -362,10 +378,10 @@ class PostfixLog:
             fate = ("passed", "", onward)
         else:
             fate = (self._state(daemon, found), found.text if found.status != "sent" else "", "")
-        target = found.to.lower()
+        target = _spelled(found.to)
         for recipient in self._recipients(message, queue_id, found, fate):
             message.note(recipient, target, fate, at)
-        orig = found.orig_to.lower()
+        orig = _spelled(found.orig_to)
         if self._ours(orig) and orig != target and self._ours(target) and fate[0] != "passed":
             message.aliases.add(orig)
             message.resolve(orig)
@@ -401,9 +417,9 @@ class PostfixLog:
     def _recipients(self, message: Message, queue_id: str, found: Delivery, fate: Fate) -> list[str]:
         """Whose delivery this was, in the domain's terms."""
         if self._ours(found.to):
-            name = found.to.lower()
+            name = _spelled(found.to)
         elif self._ours(found.orig_to):
-            name = found.orig_to.lower()
+            name = _spelled(found.orig_to)
         else:
             return message.passed_to(queue_id)
         return [] if fate[0] == "passed" and name in message.aliases else [name]
@@ -419,7 +435,8 @@ class PostfixLog:
         if rest.startswith(b"hold:"):
             if message is not None and found is not None and self._ours(found.recipient):
                 fate: Fate = ("deferred", f"held: {found.reply}", "")
-                message.note(found.recipient.lower(), found.recipient.lower(), fate, self._moment(line, near))
+                name = _spelled(found.recipient)
+                message.note(name, name, fate, self._since(self._moment(line, near), near))
             return True
         if message is not None and not message.active and (found is None or found.stage not in ("RCPT",)):
             message.dead = True
@@ -431,7 +448,7 @@ class PostfixLog:
         """What access(5) calls DISCARD was taken all the same: 250, and then it was thrown away."""
         discarded = found.reply.startswith("discarded: ")
         self._tell.mail(
-            at, found.recipient.lower(), message.message_id if message else None, found.client, found.helo,
+            at, _spelled(found.recipient), message.message_id if message else None, found.client, found.helo,
             self._mail.origin(message) if message else "outside", "delivered" if discarded else "rejected",
             queue_id if queue_id != NOQUEUE else None, found.reply,
         )  # fmt: skip
@@ -469,6 +486,11 @@ class PostfixLog:
 def _bears(said: bytes) -> bool:
     """Whether a line that nobody could read looks like one that proves something."""
     return b"to=<" in said or b"client=" in said or b" status=" in said or b"nrcpt=" in said
+
+
+def _spelled(mailbox: str) -> str:
+    """One spelling for comparing: users write the local part in any case, a final dot says nothing."""
+    return mailbox.lower().rstrip(".")
 
 
 def _onward(found: Delivery) -> str:
