@@ -63,13 +63,16 @@ async def follow_log(
 
     ``position`` is the last such place (None: from the beginning; anything else that is no place
     counts as None). ``poll`` and ``coverage`` in seconds: how often to look, and to report that one
-    looked. Ends after a ``skip`` where the log can't be read; raises ``ValueError`` for an unknown zone.
+    looked. Ends after a ``skip`` where the log can't be read, or where there is no such zone.
     """
-    reason = await asyncio.to_thread(readable, path)
+    try:
+        log = PostfixLog(domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone)
+        reason = await asyncio.to_thread(readable, path)
+    except (ValueError, LookupError, OSError):
+        reason = f"{zone} is no time zone"
     if reason is not None:
         yield [Skip(at=now(), subject=f"log:{side}", reason=f"{path}: {reason}")], None
         return
-    log = PostfixLog(domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone)
     follower = Follower(Path(path), log, side, coverage, history, position)
     try:
         while True:

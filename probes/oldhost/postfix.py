@@ -43,7 +43,8 @@ LINE_LIMIT = 8_192  # bytes of a line that are read: Postfix writes less
 class PostfixLog:
     """``recognise``: a Message-ID as logged to the canary it belongs to, or None. ``own``: addresses of
     the host itself, and ``others`` of the host that mail moves to (never its own, not even on loopback);
-    ``watcher``: addresses whose logins are the watcher's own; ``zone`` as for :class:`Stamps`. Results come from :meth:`feed`, :meth:`tick` and :meth:`flush`."""
+    ``watcher``: addresses whose logins are the watcher's own; ``zone`` as for :class:`Stamps`. Results
+    come from :meth:`feed`, :meth:`tick` and :meth:`flush`."""
 
     def __init__(
         self, domain: str, recognise: Callable[[str], str | None] = lambda _: None, *, side: Side = "old",
