@@ -21,9 +21,14 @@ async def resolved(service: Service) -> list[str]:
         return [service.address]
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(service.host.rstrip("."), service.port, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(CONNECT):
+            found = await loop.getaddrinfo(service.host.rstrip("."), service.port, type=socket.SOCK_STREAM)
     except UnicodeError:
         raise OSError(f"{service.host!r} is no host name") from None
+    except TimeoutError:
+        raise OSError(f"looking up {service.host} timed out") from None
+    except socket.gaierror as error:
+        raise OSError(f"looking up {service.host}: {error.strerror}") from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))[:MOST_ADDRESSES]
 
 

@@ -59,8 +59,10 @@ class Follower:
             yield self._pool.state(self._box, "missing" if error.missing else "refused", reply), None
         except Gone as error:
             last: list[Observation] = [*self._ledger.flush()]
-            last += self._pool.state(self._box, "unreachable", clean(str(error), self._login))
-            yield last, self._place_after()
+            if not self._pool.closed:  # else it was this side that ended it
+                last += self._pool.state(self._box, "unreachable", clean(str(error), self._login))
+            if last:
+                yield last, self._place_after()
         finally:
             self.close()
 

@@ -17,13 +17,14 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import imapclient
+from imapclient.imap_utf7 import decode as decode_utf7
 from msgspec import Struct
 
 from probes.service import Service, tls_context
 
 MOST_LINE = 1_000_000  # a SEARCH of a large mailbox answers in one line
 MOST_LITERAL = 128 * 1024
-MOST_ANSWER = 16 * 1024 * 1024  # bytes of one command's whole answer
+MOST_ANSWER = 5 * 1024 * 1024  # bytes of one command's whole answer: a batch of the longest headers fits
 MOST_HEADER = 64 * 1024
 BATCH = 50
 MOST_FOLDERS = 2000
@@ -182,6 +183,7 @@ class _Client(imapclient.IMAPClient):  # type: ignore[misc]
         self._given = (sock, name, tls, hold, seconds)
         super().__init__(name, port=0, ssl=False)
         self.normalise_times = False
+        self.folder_encode = False  # one folder's odd name must not hide all others
         self._imap.debug = 0
         del self._imap._mesg  # IMAPClient's own logging
 
@@ -199,9 +201,11 @@ class Session:
         self._sock = sock
         self._service = service
         self._round_trip = round_trip
+        self._closed = False
         self._client: _Client | None = None
         self._idle: Any = None
         self._exists: bytes | None = None
+        self._raw: dict[str, bytes] = {}  # folders' names as the server writes them
         self.idles = False  # whether the server has IDLE; known after open
 
     # -- beginning and end ----------------------------------------------------------------------------
@@ -224,6 +228,8 @@ class Session:
     def _log_in(self, login: str, password: str) -> None:
         client = self._known
         self._wire.begin(self._round_trip)
+        if self._wire.state != "NONAUTH":  # PREAUTH (RFC 3501 section 7.1.4): whose mailbox that is, is open
+            raise Gone("the server lets everybody in without a login")
         plain = client.has_capability("AUTH=PLAIN")
         simple = all(" " <= c <= "~" for c in login + password)
         try:
@@ -243,9 +249,12 @@ class Session:
 
     def _hold(self, sock: socket.socket) -> None:
         self._sock = sock
+        if self._closed:
+            raise Gone("closed")
 
     def close(self) -> None:
         """At once, without a word. A worker that waits on this connection ends with :class:`Gone`."""
+        self._closed = True
         with contextlib.suppress(OSError):  # not connected any more
             # Not SSLSocket's own, which would let a reading thread go on in clear text.
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
@@ -260,14 +269,18 @@ class Session:
         """The folder into which this server sorts what it holds for spam."""
         with _ending():
             self._wire.begin(self._round_trip)
-            return junk_folder(self._known.list_folders()[:MOST_FOLDERS])
+            raw = junk_folder(self._known.list_folders()[:MOST_FOLDERS])
+            if raw is None:
+                return None
+            self._raw[name := _shown(raw)] = raw
+            return name
 
     def status(self, folder: str) -> State | None:
         """STATUS of a folder that is not examined just now; None where it is gone."""
         with _ending():
             self._wire.begin(self._round_trip)
             try:
-                found = self._known.folder_status(folder, ("UIDNEXT", "UIDVALIDITY"))
+                found = self._known.folder_status(self._raw.get(folder, folder), ("UIDNEXT", "UIDVALIDITY"))
             except imaplib.IMAP4.abort:
                 raise
             except imaplib.IMAP4.error:
@@ -277,7 +290,7 @@ class Session:
     def examine(self, folder: str) -> State:
         with _ending():
             self._wire.begin(self._round_trip)
-            found = self._known.select_folder(folder, readonly=True)
+            found = self._known.select_folder(self._raw.get(folder, folder), readonly=True)
             self._exists = str(found.get(b"EXISTS", 0)).encode()
             validity = int(found.get(b"UIDVALIDITY", 0))
             following = found.get(b"UIDNEXT")
@@ -381,19 +394,27 @@ def _quoted(login: str) -> str:
     return '"' + login.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def junk_folder(listed: Sequence[tuple[Any, Any, Any]]) -> str | None:
-    """By its attribute \\Junk (RFC 6154 section 2), else by its name."""
-    named: list[str] = []
+def junk_folder(listed: Sequence[tuple[Any, Any, Any]]) -> bytes | None:
+    """By its attribute \\Junk (RFC 6154 section 2), else by its name. Names in modified UTF-7."""
+    named: list[bytes] = []
     for flags, delimiter, name in listed:
         words = {str(_text(f)).lower() for f in flags or ()}
-        if not isinstance(name, str) or words & {"\\noselect", "\\nonexistent"}:
+        if not isinstance(name, bytes) or not name.isascii() or words & {"\\noselect", "\\nonexistent"}:
             continue
         if "\\junk" in words:
             return name
-        last = name.rsplit(_text(delimiter) or "/", 1)[-1]
+        last = _shown(name).rsplit(_text(delimiter) or "/", 1)[-1]
         if last.casefold() in JUNK_NAMES:
             named.append(name)
     return min(named, key=len, default=None)
+
+
+def _shown(name: bytes) -> str:
+    """A folder's name for people (RFC 3501 section 5.1.3)."""
+    try:
+        return str(decode_utf7(name))
+    except (ValueError, LookupError):
+        return _text(name)
 
 
 def _text(value: Any) -> str:

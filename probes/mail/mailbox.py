@@ -36,12 +36,11 @@ class Mailboxes:
         # A little less than the interval, so that what one look proves is one interval.
         self._pool = Pool(signer, endpoints, min(poll, coverage * 0.95), coverage, round_trip)
         self._following: set[Follower] = set()
-        self._closed = False
 
     async def follow(self, box: Box, position: Any) -> AsyncGenerator[Sight, None]:
         """What is in the mailbox after ``position`` (None: the last four weeks first), until it is
         disconnected. Raises nothing that the world does; a second call goes on where the first one ended."""
-        if self._closed:
+        if self._pool.closed:
             return
         follower = Follower(self._pool, box, position)
         self._following.add(follower)
@@ -55,7 +54,7 @@ class Mailboxes:
 
     async def close(self) -> None:
         """End every connection and worker now."""
-        self._closed = True
+        self._pool.closed = True
         for follower in tuple(self._following):
             follower.close()
         workers = self._pool.workers

@@ -67,6 +67,7 @@ class Pool:
         self.coverage = coverage
         self.round_trip = round_trip
         self.workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="mailbox")
+        self.closed = False
         self.refusals: dict[str, Refusal] = {}
         self._hosts: dict[str, asyncio.Semaphore] = {}
         self._told: dict[str, tuple[MailboxState, float]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 
@@ -60,11 +61,11 @@ class _End(Struct, frozen=True, kw_only=True):
 
 async def send(
     canary: Outgoing, to: Target | Service, endpoints: Endpoints, helo: str, deadline: float,
-    login: Login | None = None, pauses: Sequence[float] = PAUSES,
+    login: Login | None = None, pauses: Sequence[float] = PAUSES, port: int = SMTP_PORT,
 ) -> Handed:  # fmt: skip
     """Hand one canary over within ``deadline`` seconds.
 
-    ``to``: a :class:`Target` is spoken to on port 25, with STARTTLS where it is offered, whoever's the
+    ``to``: a :class:`Target` is spoken to on ``port``, with STARTTLS where it is offered, whoever's the
     certificate is; a :class:`Service` over verified TLS, with ``login``. What is put off (4yz) is offered
     again after each of ``pauses``, as far as the deadline allows. Nothing that the world does is raised.
     """
@@ -75,7 +76,7 @@ async def send(
             break
         await asyncio.sleep(pause)
         left = end_at - asyncio.get_running_loop().time()
-        end = await _attempt(canary, to, endpoints, helo, max(0.1, min(ATTEMPT, left)), login)
+        end = await _attempt(canary, to, port, endpoints, helo, max(0.1, min(ATTEMPT, left)), login)
         attempts.append(_told(canary, to, end))
         if end.outcome != "deferred":
             break
@@ -90,7 +91,7 @@ def _told(canary: Outgoing, to: Target | Service, end: _End) -> CanarySent:
 
 
 async def _attempt(
-    canary: Outgoing, to: Target | Service, endpoints: Endpoints, helo: str, seconds: float,
+    canary: Outgoing, to: Target | Service, port: int, endpoints: Endpoints, helo: str, seconds: float,
     login: Login | None,
 ) -> _End:  # fmt: skip
     tried: list[str] = []
@@ -99,7 +100,7 @@ async def _attempt(
             if isinstance(to, Service):
                 reply = await _submit(canary, to, endpoints, helo, login, tried)
             else:
-                reply = await _deliver(canary, to, endpoints, helo, tried)
+                reply = await _deliver(canary, to, port, endpoints, helo, tried)
             end = _End(outcome="accepted", reply=reply)
     except Exception as error:
         end = _failed(error)
@@ -119,8 +120,8 @@ def _failed(error: Exception) -> _End:
     if 400 <= error.code < 500:
         return _End(outcome="deferred", reply=reply)
     if isinstance(error, SMTPAuthenticationError):
-        # The canary was not refused: it never got so far.
-        return _End(outcome="unreachable", reply=reply, login_refused=error.code >= 500)
+        # The canary was not refused: it never got so far. 500 to 504 speak of the command, not of the login.
+        return _End(outcome="unreachable", reply=reply, login_refused=error.code > 504)
     return _End(outcome="rejected" if 500 <= error.code < 600 else "unreachable", reply=reply)
 
 
@@ -180,18 +181,19 @@ async def _log_in(client: SMTP, login: Login) -> None:
     _heed()
 
 
-async def _deliver(canary: Outgoing, to: Target, endpoints: Endpoints, helo: str, tried: list[str]) -> str:
+async def _deliver(
+    canary: Outgoing, to: Target, port: int, endpoints: Endpoints, helo: str, tried: list[str]
+) -> str:
     """To port 25; without TLS where the offered TLS fails (RFC 7435 section 3, RFC 3207 section 4.1)."""
     try:
-        return await _deliver_once(canary, to, endpoints, helo, tried, encrypted=True)
+        sock = await connected([to.address], port, endpoints, tried)
+        return await _over(sock, canary, to, helo, encrypted=True)
     except _NoTls:
-        return await _deliver_once(canary, to, endpoints, helo, tried, encrypted=False)
+        sock = await connected([to.address], port, endpoints, tried)
+        return await _over(sock, canary, to, helo, encrypted=False)
 
 
-async def _deliver_once(
-    canary: Outgoing, to: Target, endpoints: Endpoints, helo: str, tried: list[str], encrypted: bool
-) -> str:
-    sock = await connected([to.address], SMTP_PORT, endpoints, tried)
+async def _over(sock: socket.socket, canary: Outgoing, to: Target, helo: str, encrypted: bool) -> str:
     client = SMTP(
         sock=sock, hostname=to.host.rstrip("."), port=None, local_hostname=helo, timeout=ATTEMPT,
         start_tls=False,

@@ -88,6 +88,10 @@ class Followed:
                 await self._new.wait()
         return found
 
+    async def until_over(self, seconds: float = 20) -> None:
+        async with asyncio.timeout(seconds):
+            await self.task
+
     def of(self, kind: type) -> list[Any]:
         return [one for one in self.seen if isinstance(one, kind)]
 

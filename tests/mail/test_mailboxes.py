@@ -284,6 +284,7 @@ async def test_close_ends_many_followers_at_once(world: World, boxes: Mailboxes)
     async with asyncio.timeout(5):
         await boxes.close()
         await asyncio.gather(*(one.task for one in many))
+    assert {s.state for one in many for s in one.of(AccountState)} == {"ok"}
     again = Followed(boxes, box(world, "old"))
     await again.task
     assert not again.seen
