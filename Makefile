@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test constraints clean
+.PHONY: test rehearse constraints clean
 
 $(VENV)/dev: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mxcutover needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -18,6 +18,10 @@ test: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q $(ARGS)
+
+# A whole cutover on embedded servers, in the dashboard; ARGS="--scenario local-trap" plays another.
+rehearse: $(VENV)/dev
+	@$(BIN)/mxcutover rehearse $(ARGS)
 
 # The newest releases that pyproject.toml allows, for every platform, by hash alone; needs uv.
 constraints:

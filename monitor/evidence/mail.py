@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from monitor.evidence.intervals import Intervals
 from probes.observation import CanaryLanded, CanarySent, Coverage, Mail, Plan, to_ms
 
 LIVE_SKEW = 120_000  # a log line read live bears a time within 120 s of when it was read (verdict.md)
+LIVE_FOR = 600_000  # a log is read live for this long after it was covered up to now
 
 
 @dataclass(slots=True)
@@ -65,10 +66,12 @@ class MailFacts:
         self.arrived: set[tuple[str, str]] = set()  # (recipient, Message-ID or digest) on new
         self.covered: dict[str, Intervals] = {}
         self.unread: dict[str, Intervals] = {}
-        self.live_log: dict[str, int] = {}
+        self.live_log: dict[str, Intervals] = {}
         self.accounts: dict[tuple[str, str], tuple[int, str, str]] = {}
         self.skew_ms = 0
         self._known: set[tuple[object, ...]] = set()
+        self._waiting: dict[tuple[object, ...], int] = {}  # put off by old -> where it is in the list
+        self._passed_on: set[tuple[object, ...]] = set()
 
     def sent(self, seen: CanarySent) -> None:
         canary = self.canaries.setdefault(seen.canary, Canary(seen.canary))
@@ -92,7 +95,7 @@ class MailFacts:
         kept.setdefault(seen.source, Intervals()).add(begin, end)
         if seen.source.startswith("log:") and to_ms(seen.at) - end <= 300_000:
             at = to_ms(seen.at)
-            self.live_log[seen.source] = min(at, self.live_log.get(seen.source, at))
+            self.live_log.setdefault(seen.source, Intervals()).add(at + 1, at + LIVE_FOR)
 
     def mail(self, seen: Mail) -> None:
         taken = self._taken(seen)
@@ -105,14 +108,34 @@ class MailFacts:
         if key in self._known:
             return  # the log's and the mailbox's word of one message count once
         self._known.add(key)
+        if self._put_off(seen):
+            return
         (self.old if seen.side == "old" else self.new).append(taken)
         if seen.side == "new" and seen.disposition != "rejected" and taken.identity:
             self.arrived.update({(seen.recipient.lower(), taken.identity), ("", taken.identity)})
 
+    def _put_off(self, seen: Mail) -> bool:
+        """Whether the log told of this message before: as put off (delivered, with the reason), and as
+        relayed in the end. It is one hit, of the time when it was taken, and relayed, in either order."""
+        if seen.source != "log" or seen.queue_id is None or seen.disposition == "rejected":
+            return False
+        key = (seen.side, seen.recipient.lower(), seen.queue_id, to_ms(seen.accepted_at))
+        side = self.old if seen.side == "old" else self.new
+        if seen.disposition == "delivered":
+            if seen.reply is not None and key not in self._passed_on:
+                self._waiting[key] = len(side)
+            return seen.reply is not None and key in self._passed_on
+        self._passed_on.add(key)
+        place = self._waiting.pop(key, None)
+        if place is not None:
+            side[place] = replace(side[place], disposition="relayed")
+        return place is not None
+
     def _taken(self, seen: Mail) -> Taken:
         at, accepted = to_ms(seen.at), to_ms(seen.accepted_at)
         live = self.live_log.get(f"log:{seen.side}") if seen.source == "log" else None
-        if accepted > at + LIVE_SKEW or (live is not None and live < at and abs(at - accepted) > LIVE_SKEW):
+        read_live = live is not None and live.covers(at)  # else it is history, or a stop's
+        if accepted > at + LIVE_SKEW or (read_live and abs(at - accepted) > LIVE_SKEW):
             self.skew_ms, accepted = accepted - at, at
         # A stamp of whole seconds means the whole second, judged by its unsafe end.
         end = accepted + 1000 if accepted % 1000 == 0 else accepted + 1

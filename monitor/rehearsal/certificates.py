@@ -36,13 +36,16 @@ class CertificateAuthority:
         )
         return builder.sign(self._key, hashes.SHA256())
 
-    def server_context(self, *names: str) -> ssl.SSLContext:
-        """A server's TLS context whose certificate shows these DNS names (RFC 9525 section 2)."""
+    def server_context(self, *names: str, life: timedelta = LIFE) -> ssl.SSLContext:
+        """A server's TLS context whose certificate shows these DNS names (RFC 9525 section 2).
+
+        A ``life`` below zero gives one that has expired.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         alternatives = x509.SubjectAlternativeName([x509.DNSName(n.rstrip(".")) for n in names])
         certificate = (
-            _builder(_common_name(names[0].rstrip(".")), self._name, key.public_key())
+            _builder(_common_name(names[0].rstrip(".")), self._name, key.public_key(), life)
             .add_extension(alternatives, critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -66,7 +69,7 @@ class CertificateAuthority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: timedelta = LIFE
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -75,8 +78,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + LIFE)
+        .not_valid_before(now - timedelta(hours=1) - LIFE)
+        .not_valid_after(now + life)
     )
 
 
