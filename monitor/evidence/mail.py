@@ -70,7 +70,8 @@ class MailFacts:
         self.accounts: dict[tuple[str, str], tuple[int, str, str]] = {}
         self.skew_ms = 0
         self._known: set[tuple[object, ...]] = set()
-        self._waiting: dict[tuple[object, ...], int] = {}  # put off by old -> where it is in the list
+        self._waiting: set[tuple[object, ...]] = set()  # put off when last heard of
+        self._settled: set[tuple[object, ...]] = set()  # put off, then passed on
         self._passed_on: set[tuple[object, ...]] = set()
 
     def sent(self, seen: CanarySent) -> None:
@@ -98,6 +99,8 @@ class MailFacts:
             self.live_log.setdefault(seen.source, Intervals()).add(at + 1, at + LIVE_FOR)
 
     def mail(self, seen: Mail) -> None:
+        if self._put_off(seen):
+            return
         taken = self._taken(seen)
         if seen.origin == "canary":
             if seen.side == "old" and seen.disposition != "rejected":
@@ -108,28 +111,33 @@ class MailFacts:
         if key in self._known:
             return  # the log's and the mailbox's word of one message count once
         self._known.add(key)
-        if self._put_off(seen):
-            return
         (self.old if seen.side == "old" else self.new).append(taken)
         if seen.side == "new" and seen.disposition != "rejected" and taken.identity:
             self.arrived.update({(seen.recipient.lower(), taken.identity), ("", taken.identity)})
 
     def _put_off(self, seen: Mail) -> bool:
-        """Whether the log told of this message before: as put off (delivered, with the reason), and as
-        relayed in the end. It is one hit, of the time when it was taken, and relayed, in either order."""
+        """Whether the log told of this message already: as put off (``delivered`` with a reason), and as
+        ``relayed`` in the end. In either order it is one hit, of when it was taken, and relayed."""
         if seen.source != "log" or seen.queue_id is None or seen.disposition == "rejected":
             return False
         key = (seen.side, seen.recipient.lower(), seen.queue_id, to_ms(seen.accepted_at))
-        side = self.old if seen.side == "old" else self.new
         if seen.disposition == "delivered":
             if seen.reply is not None and key not in self._passed_on:
-                self._waiting[key] = len(side)
+                self._waiting.add(key)
             return seen.reply is not None and key in self._passed_on
+        if key not in self._waiting:
+            settled = key in self._settled
+            self._passed_on.add(key)
+            return settled
+        self._waiting.discard(key)
         self._passed_on.add(key)
-        place = self._waiting.pop(key, None)
-        if place is not None:
-            side[place] = replace(side[place], disposition="relayed")
-        return place is not None
+        self._settled.add(key)
+        side = self.old if seen.side == "old" else self.new
+        for i in range(len(side) - 1, -1, -1):
+            if (side[i].queue_id, side[i].recipient.lower()) == (seen.queue_id, seen.recipient.lower()):
+                side[i] = replace(side[i], disposition="relayed")
+                break
+        return True
 
     def _taken(self, seen: Mail) -> Taken:
         at, accepted = to_ms(seen.at), to_ms(seen.accepted_at)
