@@ -16,7 +16,7 @@ import pytest
 WARDEN = Path(__file__).with_name("warden.py")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 40.0  # seconds; for what takes a blink on an idle machine
-_SHOWN = 4000
+_SHOWN = 40_000
 
 
 def needs(*programs: str) -> None:
