@@ -27,6 +27,7 @@ MOST_ALIASES = 16
 # Types whose rdata is names and numbers only: lower case is the same data (RFC 4343 section 3).
 _LOWERED = frozenset({"A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV"})
 _RECOGNISED = _LOWERED | {"TXT"}
+_SINGLE = frozenset({"CNAME", "SOA"})
 # RFC 8914 sections 4.7 to 4.13: the validator found the data bogus.
 _BOGUS = frozenset(range(6, 13))
 RCODES: dict[int, DnsOutcome] = {
@@ -167,7 +168,9 @@ def _least(ttls: Sequence[int], which: Sequence[int]) -> int:
 
 
 def decode(wire: bytes, query: Query) -> Decoded:
-    """By dnspython, strictly; whatever it refuses is ``malformed``."""
+    """By dnspython, strictly; whatever it refuses, or is no response to a query, is ``malformed``."""
+    if wire[2] & 0xF8 != 0x80:
+        return MALFORMED
     try:
         message = dns.message.from_wire(wire, one_rr_per_rrset=True)
         return _content(message, query)
@@ -229,18 +232,28 @@ def _content(message: dns.message.Message, query: Query) -> Decoded:
 
 
 def _follow(answers: _Records, question: Question) -> tuple[tuple[str, ...] | None, list[str], list[int]]:
-    """Aliases passed, rdata and TTL numbers (RFC 1034 section 3.6.2). A loop has no chain: None."""
+    """Aliases passed, rdata and TTL numbers (RFC 1034 section 3.6.2).
+
+    The chain is None where there is no one way: a loop, or a name with two aliases (RFC 2181 section 10.1).
+    """
     owner, chain, numbers = question.name.lower(), list[str](), list[int]()
     while not (rows := answers.of(owner, question.type)):
         alias = answers.of(owner, "CNAME")
         if not alias or question.type == "CNAME":
             return tuple(chain), [], numbers
         owner = alias[0][0]
-        if owner in chain or owner == question.name or len(chain) >= MOST_ALIASES:
+        looped = owner in chain or owner == question.name or len(chain) >= MOST_ALIASES
+        if looped or _several(alias):
             return None, [], []
         chain.append(owner)
-        numbers.append(alias[0][1])
+        numbers += [n for _, n in alias]
+    if question.type in _SINGLE and _several(rows):
+        return None, [], []
     return tuple(chain), [rdata for rdata, _ in rows], numbers + [n for _, n in rows]
+
+
+def _several(rows: Sequence[tuple[str, int]]) -> bool:
+    return len({rdata for rdata, _ in rows}) > 1
 
 
 def _soa(section: _Records) -> tuple[Soa | None, tuple[int, ...]]:

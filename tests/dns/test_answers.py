@@ -29,6 +29,7 @@ QUERIES = {
     for name in NAMES for kind in RDATA for rd in (False, True)
 }  # fmt: skip
 
+_SINGLE = (dns.rdatatype.CNAME, dns.rdatatype.SOA)
 records = st.builds(
     lambda owner, kind, ttl, n: dns.rrset.from_text(owner, ttl, "IN", kind, (RDATA[kind] * 3)[n]),
     st.sampled_from(NAMES), st.sampled_from(sorted(RDATA)),
@@ -130,6 +131,13 @@ def test_noise_behind_a_question_is_no_answer_of_its_own(
     holds(Answers().read(wire, query), wire, query)
 
 
+def contradictory(wire: bytes) -> bool:
+    """Two aliases or SOAs of one name (RFC 2181 section 10.1): dnspython takes the last, we take none."""
+    answer = dns.message.from_wire(wire, one_rr_per_rrset=True).answer
+    single = [(r.name, r.rdtype, r[0].to_text().lower()) for r in answer if r.rdtype in _SINGLE]
+    return len(set(single)) > len({(name, kind) for name, kind, _ in single})
+
+
 @settings(max_examples=200, deadline=None)
 @given(answers())
 def test_whole_answers_are_understood_and_mostly_known_again(case: tuple[Query, bytes]) -> None:
@@ -137,9 +145,8 @@ def test_whole_answers_are_understood_and_mostly_known_again(case: tuple[Query, 
     query, wire = case
     known = Answers()
     read = known.read(wire, query)
-    true = truth(wire, query)
-    if true is not None:
-        assert read.content.outcome == "answer"
+    if truth(wire, query) is not None:
+        assert read.content.outcome == "answer" or contradictory(wire)
     places = ttl_places(wire, HEADER + query.length)
     assert places is not None
     known.read(varied(wire, query, 4711), query)
