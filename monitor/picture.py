@@ -77,7 +77,7 @@ def picture(
         hits=tuple(sorted(hit_rows, key=lambda r: r.accepted_at, reverse=True)[:500]),
         clients=_clients(c, taken),
         accounts=_accounts(c),
-        events=tuple(chronicle.events),
+        events=tuple(sorted(chronicle.events, key=lambda event: event.at)),
         shares=_shares(c, chronicle, taken),
         coverage=_coverage(c),
         waivers=tuple(

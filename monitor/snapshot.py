@@ -207,3 +207,13 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     quiet_since: datetime | None = None
     quiet_seconds: float = 0
     baseline_per_hour: float | None = None
+
+    @property
+    def verdict_since(self) -> datetime | None:
+        """When the verdict became the word that it is now."""
+        since = None
+        for change in reversed(self.changes):
+            if change.verdict != self.judgement.verdict:
+                break
+            since = change.at
+        return since

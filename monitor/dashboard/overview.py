@@ -35,7 +35,8 @@ def verdict_box(scene: Scene, width: int, height: int) -> list[Line]:
     _sign, _colour = VERDICTS[judgement.verdict]
     rows = _large(scene, width - 4) if height >= ROOMY and width >= 100 else _small(scene, width - 4)
     title: Line = [(scene.ui("title.verdict"), "title")]
-    note = scene.ui("since", t=scene.clock(judgement.changed_at)) if judgement.changed_at else ""
+    since = scene.snapshot.verdict_since
+    note = scene.ui("since", t=scene.clock(since)) if since else ""
     return box(title, rows, width, len(rows) + 2, note)
 
 

@@ -86,9 +86,11 @@ class MailFacts:
     def landed(self, seen: CanaryLanded) -> None:
         canary = self.canaries.setdefault(seen.canary, Canary(seen.canary))
         at = to_ms(seen.at)
+        first = min(canary.landed.values(), default=at)
         canary.landed[seen.side] = min(at, canary.landed.get(seen.side, at))
         canary.folder[seen.side] = seen.folder
-        canary.latency_ms, canary.hops = seen.latency_ms, seen.hops
+        if at <= first:  # seen again later, it was copied to the other side with the rest of the mailbox
+            canary.latency_ms, canary.hops = seen.latency_ms, seen.hops
 
     def coverage(self, seen: Coverage) -> None:
         begin, end = to_ms(seen.from_), to_ms(seen.to)

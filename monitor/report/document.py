@@ -46,7 +46,7 @@ def document(
                 "newest_evidence": s.evidence_at,
                 "change": s.change_at,
                 "horizon": s.horizon,
-                "verdict_since": s.judgement.changed_at,
+                "verdict_since": s.verdict_since,
             }
         ),
         "quiet": _quiet(s),

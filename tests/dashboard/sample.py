@@ -12,6 +12,8 @@ from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from monitor.snapshot import (
     AccountRow,
     AuthorityRow,
@@ -374,7 +376,7 @@ def snapshot(judgement: Judgement, **more: Any) -> Snapshot:
         "now": NOW,
         "plan": plan(),
         "judgement": judgement,
-        "changes": (judgement,),
+        "changes": (replace(judgement, at=judgement.changed_at or NOW),),
         "evidence_at": ago(seconds=4),
         "began_at": BEGAN,
         "change_at": CHANGE,
