@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -156,6 +157,35 @@ ODD: dict[str, dict[bytes, bytes | None]] = {
 async def test_it_goes_on(name: str) -> None:
     followed = await watched(imap(ODD[name]), lambda f: len(f.of(Coverage)) > 1)
     assert {s.state for s in followed.of(AccountState)} == {"ok"} and len(followed.of(Mail)) == 1
+
+
+@pytest.mark.parametrize("tls", ["implicit", "starttls", "none"])
+async def test_a_server_that_says_nothing_holds_nobody_up(
+    tls: Literal["implicit", "starttls", "none"],
+) -> None:
+    connected = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+
+    async def secret() -> Secret:
+        return Secret("geheim-4711")
+
+    async with serving(silent) as port:
+        boxes = Mailboxes(Signer(b"k" * 32), Endpoints({"192.0.2.10": f"127.0.0.1:{port}"}))
+        box = Box(
+            side="old", account=ANNA, login="anna", secret=secret, refused=lambda: None,
+            service=Service(host="mail.old.example", port=143, tls=tls, address="192.0.2.10"),
+            place=Place(["mail.old.example"], ["192.0.2.10"]),
+        )  # fmt: skip
+        cancelled, closed = Followed(boxes, box), Followed(boxes, box)
+        async with asyncio.timeout(5):
+            await connected.wait()
+            await cancelled.stop()
+            await boxes.close()
+            await closed.until_over()
+        assert not closed.seen and not cancelled.seen
 
 
 @settings(max_examples=15, deadline=None)
