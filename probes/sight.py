@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -11,6 +11,14 @@ from probes.observation import Observation
 
 # What was seen, and where to go on after it (a key and its JSON value), kept in one transaction.
 Sight: TypeAlias = "tuple[Sequence[Observation], tuple[str, Any] | None]"
+
+
+# Who is told of an observation the moment it is made, not when a whole round of questions is over.
+Tell: TypeAlias = "Callable[[Observation], Awaitable[None]]"
+
+
+async def nobody(_: Observation) -> None:
+    """A :data:`Tell` for those who only want what is returned."""
 
 
 class Server(Struct, frozen=True):

@@ -7,31 +7,36 @@ from typing import Any, Protocol
 
 from monitor.plan.model import Account
 from probes.observation import Observation, Side
-from probes.sight import Server, Sight, Target
+from probes.sight import Server, Sight, Target, Tell
 
-__all__ = ["Asking", "Server", "Sight", "Target"]
+__all__ = ["Asking", "Server", "Sight", "Target", "Tell"]
 
 
 class Asking(Protocol):
-    """No method raises for anything that the world does; what it does is an observation."""
+    """No method raises for anything that the world does; what it does is an observation.
+
+    ``tell`` hears each observation the moment it is made; all of them are returned as well.
+    """
 
     async def discover(self) -> Sequence[Server]:
         """Every address of every authoritative server now; empty when the delegation can't be walked."""
         ...
 
-    async def authority(self, server: Server, hosts: Sequence[str]) -> Sequence[Observation]: ...
+    async def authority(self, server: Server, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]: ...
 
-    async def hosts(self, hosts: Sequence[str]) -> Sequence[Observation]:
+    async def hosts(self, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
         """A and AAAA of exchanges as their own zones' authorities serve them."""
         ...
 
-    async def records(self, server: Server) -> Sequence[Observation]:
+    async def records(self, server: Server, tell: Tell) -> Sequence[Observation]:
         """What else an authority of the domain serves that may name a mail host: SPF, SRV, imap.…"""
         ...
 
-    async def resolver(self, resolver: str, hosts: Sequence[str]) -> Sequence[Observation]: ...
+    async def resolver(self, resolver: str, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]: ...
 
-    async def canary(self, route: str, account: Account, target: Target | None) -> Sequence[Observation]: ...
+    async def canary(
+        self, route: str, account: Account, target: Target | None, tell: Tell
+    ) -> Sequence[Observation]: ...
 
     def mailbox(self, side: Side, account: Account, position: Any) -> AsyncIterator[Sight]:
         """Follow one mailbox from ``position`` (None: from its beginning); ends when it is disconnected."""

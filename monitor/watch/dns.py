@@ -95,7 +95,7 @@ class DnsSchedule:
 
         async def ask() -> None:
             while True:
-                await self._heard(await self._asked(self._asking.authority(server, self._known.hosts())))
+                await self._asked(self._asking.authority(server, self._known.hosts(), self._hear))
                 await rest(jittered(every))
 
         await again_and_again(f"authority:{server.address}", ask, self._put)
@@ -106,7 +106,7 @@ class DnsSchedule:
 
         async def ask() -> None:
             while True:
-                await self._put(*await self._asked(self._asking.hosts(self._known.hosts())))
+                await self._asked(self._asking.hosts(self._known.hosts(), self._put))
                 await rest(jittered(every))
 
         await again_and_again("authority:hosts", ask, self._put)
@@ -120,7 +120,7 @@ class DnsSchedule:
                 servers = list(self._servers.values())
                 if servers:
                     server = servers[turn % len(servers)]
-                    await self._put(*await self._asked(self._asking.records(server)))
+                    await self._asked(self._asking.records(server, self._put))
                 await rest(jittered(every if servers else self._plan.cadence.authority))
 
         await again_and_again("authority:records", ask, self._put)
@@ -137,8 +137,7 @@ class DnsSchedule:
             while True:
                 await self._gates.enter(platform)
                 hosts = self._known.hosts() if turn % rounds == 0 else ()
-                seen = await self._asked(self._asking.resolver(resolver, hosts))
-                await self._heard(seen)
+                seen = await self._asked(self._asking.resolver(resolver, hosts, self._hear))
                 turn = 0 if not _answered(seen) else turn + 1
                 await self._rest(subject, backoff, seen)
 
@@ -161,24 +160,23 @@ class DnsSchedule:
 
     # The observer itself
 
-    async def _heard(self, seen: Sequence[Observation]) -> None:
-        await self._put(*seen)
-        for one in _answers(seen):
-            source = one.address if isinstance(one, AuthorityAnswer) else one.resolver
-            event = self._reach.hear(source, one.outcome in SILENT)
-            if event is not None:
-                detail = "no name server answers here" if event == "offline" else f"{source} answers again"
-                await self._put(Watcher(at=now(), event=event, detail=detail))  # type: ignore[arg-type]
-            if one.outcome == "intercepted" and not self._intercepted:
-                self._intercepted = True
-                detail = f"port 53 is answered by somebody else here (seen asking {source})"
-                await self._put(Watcher(at=now(), event="intercepted", detail=detail))
-
-
-def _answers(seen: Iterable[Observation]) -> list[AuthorityAnswer | ResolverAnswer]:
-    return [one for one in seen if isinstance(one, (AuthorityAnswer, ResolverAnswer))]
+    async def _hear(self, seen: Observation) -> None:
+        await self._put(seen)
+        if not isinstance(seen, (AuthorityAnswer, ResolverAnswer)):
+            return
+        source = seen.address if isinstance(seen, AuthorityAnswer) else seen.resolver
+        event = self._reach.hear(source, seen.outcome in SILENT)
+        if event is not None:
+            detail = "no name server answers here" if event == "offline" else f"{source} answers again"
+            await self._put(Watcher(at=now(), event=event, detail=detail))
+        if seen.outcome == "intercepted" and not self._intercepted:
+            self._intercepted = True
+            detail = f"port 53 is answered by somebody else here (seen asking {source})"
+            await self._put(Watcher(at=now(), event="intercepted", detail=detail))
 
 
 def _answered(seen: Iterable[Observation]) -> bool:
     """Whether any question of the round had an answer worth asking again soon."""
-    return any(one.outcome not in _NO_ANSWER for one in _answers(seen))
+    return any(
+        one.outcome not in _NO_ANSWER for one in seen if isinstance(one, (AuthorityAnswer, ResolverAnswer))
+    )

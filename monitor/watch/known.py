@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Literal
 
 from monitor.plan.model import CutoverPlan
 from monitor.watch.asking import Target
@@ -77,7 +78,7 @@ class Reachability:
         self._silent: dict[str, bool] = {}
         self.offline = False
 
-    def hear(self, source: str, silent: bool) -> str | None:
+    def hear(self, source: str, silent: bool) -> Literal["offline", "online"] | None:
         """``offline`` or ``online`` where that has just changed."""
         self._silent[source] = silent
         cut_off = len(self._silent) >= self._enough and all(self._silent.values())

@@ -68,8 +68,7 @@ class MailSchedule:
                 await self._put(Skip(at=now(), subject=f"route:{route}", reason=reason))
                 return
         async with asyncio.timeout(CANARY_DEADLINE):
-            seen = await self._asking.canary(route, senders[turn % len(senders)], target)
-        await self._put(*seen)
+            await self._asking.canary(route, senders[turn % len(senders)], target, self._put)
 
     async def _named(self, route: str, turn: int) -> Target | None:
         """The host that a resolver's answer names; at the start the answers may need a moment."""

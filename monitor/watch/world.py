@@ -18,13 +18,13 @@ from probes.endpoints import Endpoints
 from probes.mail.canary import Signer, compose
 from probes.mail.connect import resolved
 from probes.mail.mailbox import Box, Mailboxes
-from probes.mail.routes import Handed, Login, Outgoing, send
+from probes.mail.routes import Login, Outgoing, send
 from probes.mail.trace import Place
-from probes.observation import AccountState, CanarySent, Observation, Side, now
+from probes.observation import CanarySent, Observation, Side, now
 from probes.oldhost.follow import follow_log
 from probes.secret import Secret
 from probes.service import Service
-from probes.sight import Server, Sight, Target
+from probes.sight import Server, Sight, Target, Tell
 
 CANARY_SECONDS = 110.0  # the schedule gives a canary two minutes in all
 
@@ -68,56 +68,56 @@ class RealWorld:
         found = await walk(self._exchange, self._plan.domain, self._plan.hints, walker=self._walker)
         return found.servers
 
-    async def authority(self, server: Server, hosts: Sequence[str]) -> Sequence[Observation]:
-        return await ask_authority(self._exchange, server, self._plan.domain, hosts)
+    async def authority(self, server: Server, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
+        return await ask_authority(self._exchange, server, self._plan.domain, hosts, tell=tell)
 
-    async def hosts(self, hosts: Sequence[str]) -> Sequence[Observation]:
+    async def hosts(self, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
         found = await asyncio.gather(
-            *(host_addresses(self._exchange, host, walker=self._walker) for host in hosts)
+            *(host_addresses(self._exchange, host, walker=self._walker, tell=tell) for host in hosts)
         )
         return [answer for answers in found for answer in answers]
 
-    async def records(self, server: Server) -> Sequence[Observation]:
-        return await ask_records(self._exchange, server, self._plan.domain, self._plan.new.mx)
+    async def records(self, server: Server, tell: Tell) -> Sequence[Observation]:
+        return await ask_records(self._exchange, server, self._plan.domain, self._plan.new.mx, tell=tell)
 
-    async def resolver(self, resolver: str, hosts: Sequence[str]) -> Sequence[Observation]:
-        return await ask_resolver(self._exchange, resolver, self._plan.domain, hosts)
+    async def resolver(self, resolver: str, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
+        return await ask_resolver(self._exchange, resolver, self._plan.domain, hosts, tell=tell)
 
     # Canaries
 
-    async def canary(self, route: str, account: Account, target: Target | None) -> Sequence[Observation]:
+    async def canary(
+        self, route: str, account: Account, target: Target | None, tell: Tell
+    ) -> Sequence[Observation]:
         canary, sender = self._signer.mint(), self._plan.sender or account.address
         message = compose(self._signer, canary, route, sender, account.address, now(), self._plan.language)
         out = Outgoing(canary=canary, route=route, sender=sender, recipient=account.address, message=message)
         side = _submitted_at(route)
-        if side is not None:
-            return await self._submitted(out, side, account)
         try:
-            to = target or await self._straight(self._host("old" if route == "to-old" else "new"))
-        except OSError as error:
-            return [_nowhere(out, str(error))]
-        return (await send(out, to, self._endpoints, self._helo(sender), CANARY_SECONDS)).attempts
+            if side is not None:
+                return await self._submitted(out, side, account, tell)
+            host = self._host("old" if route == "to-old" else "new")
+            to, port = (target, 25) if target is not None else (await self._straight(host), host.smtp_port)
+        except (OSError, Failure) as error:
+            await tell(nowhere := _nowhere(out, str(error)))
+            return [nowhere]
+        handed = await send(
+            out, to, self._endpoints, self._helo(sender), CANARY_SECONDS, port=port, tell=tell
+        )
+        return handed.attempts
 
-    async def _submitted(self, out: Outgoing, side: Side, account: Account) -> Sequence[Observation]:
+    async def _submitted(
+        self, out: Outgoing, side: Side, account: Account, tell: Tell
+    ) -> Sequence[Observation]:
+        """Raises ``Failure`` where the password cannot be had."""
         service = self._host(side).submission
         assert service is not None  # the plan's own checks see to it
-        try:
-            password = await self._vault.secret(side, account)
-        except Failure as failure:
-            return [_nowhere(out, str(failure))]
+        with_ = Login(login(side, account), await self._vault.secret(side, account))
         handed = await send(
-            out, service, self._endpoints, self._helo(out.sender), CANARY_SECONDS,
-            login=Login(login(side, account), password),
-        )  # fmt: skip
-        return [*handed.attempts, *self._turned_down(handed, side, account)]
-
-    def _turned_down(self, handed: Handed, side: Side, account: Account) -> list[Observation]:
-        if not handed.login_refused:
-            return []
-        self._vault.forget(side, account)
-        return [
-            AccountState(at=now(), side=side, account=account.address, state="refused", detail=handed.detail)
-        ]
+            out, service, self._endpoints, self._helo(out.sender), CANARY_SECONDS, login=with_, tell=tell
+        )
+        if handed.login_refused:
+            self._vault.forget(side, account)
+        return handed.attempts
 
     async def _straight(self, host: Host) -> Target:
         """Port 25 of one side, whatever DNS says. Raises ``OSError`` where it has no address."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-import msgspec
 from msgspec import Struct
 
 from probes.dns.exchange import Exchange, Question, Reply
 from probes.dns.walking import MOST_NAMES, Cut, Reached, Trip, Walker, above, glue, mixed, within
 from probes.observation import AuthorityAnswer, DnsOutcome, now
-from probes.sight import Server
+from probes.sight import Server, Tell, nobody
 
 __all__ = ["Delegation", "Server", "Walker", "ask_authority", "host_addresses", "walk"]
 
@@ -169,34 +168,34 @@ def _zone_of(domain: str, reached: Reached) -> str:
 
 
 async def ask_authority(
-    exchange: Exchange, server: Server, domain: str, hosts: Iterable[str], *, timeout: float = TIMEOUT
-) -> list[AuthorityAnswer]:
+    exchange: Exchange, server: Server, domain: str, hosts: Iterable[str], *, timeout: float = TIMEOUT,
+    tell: Tell = nobody,
+) -> list[AuthorityAnswer]:  # fmt: skip
     """MX and NS of the domain, and A and AAAA of those ``hosts`` that this server is authoritative for.
 
     Where there is no MX RRset, the domain's own A and AAAA, too (RFC 5321 section 5.1). The MX answer
-    bears the zone's serial. A server that gives the MX no answer is asked no more.
+    bears the zone's serial. A server that gives the MX no answer is asked for nothing else.
+    ``tell`` hears each answer at once.
     """
-    asking = _Asking(exchange, server, timeout)
-    mx = await asking.ask(domain, "MX")
-    at = now()
+    asking = _Asking(exchange, server, timeout, tell)
+    mx, soa = await asyncio.gather(asking.ask(domain, "MX"), asking.ask(domain, "SOA"))
+    serial = next((r.soa.serial for r in (mx, soa) if r.soa is not None and r.aa), None)
+    first = await asking.told(domain, "MX", mx, serial)
     if mx.outcome not in _SAID:
-        return [asking.observed(domain, "MX", mx)]
+        return [first]
     own = [domain] if mx.outcome == "nodata" and mx.aa else []
-    (soa, ns), addresses = await asyncio.gather(
-        asyncio.gather(asking.ask(domain, "SOA"), asking.ask(domain, "NS")),
+    ns, addresses = await asyncio.gather(
+        asking.asked(domain, "NS"),
         asyncio.gather(*(asking.host(host, domain) for host in dict.fromkeys([*own, *hosts]))),
     )
-    serial = next((r.soa.serial for r in (mx, soa) if r.soa is not None and r.aa), None)
-    first = msgspec.structs.replace(asking.observed(domain, "MX", mx, serial), at=at)
-    answers = [answer for answers in addresses for answer in answers]
-    return [first, asking.observed(domain, "NS", ns), *answers]
+    return [first, ns, *(answer for answers in addresses for answer in answers)]
 
 
 class _Asking:
     """One server, asked itself, without recursion."""
 
-    def __init__(self, exchange: Exchange, server: Server, timeout: float) -> None:
-        self._exchange, self._server, self._timeout = exchange, server, timeout
+    def __init__(self, exchange: Exchange, server: Server, timeout: float, tell: Tell = nobody) -> None:
+        self._exchange, self._server, self._timeout, self._tell = exchange, server, timeout, tell
 
     async def ask(self, name: str, kind: str) -> Reply:
         return await self._exchange.ask(
@@ -213,7 +212,15 @@ class _Asking:
             return []
         if not within(host, domain) and not all(r.aa for r in replies):
             return []  # silence about another zone is no fault of the domain's server
-        return [self.observed(host, kind, r) for kind, r in zip(("A", "AAAA"), replies, strict=True)]
+        return [await self.told(host, kind, r) for kind, r in zip(("A", "AAAA"), replies, strict=True)]
+
+    async def asked(self, name: str, kind: str) -> AuthorityAnswer:
+        return await self.told(name, kind, await self.ask(name, kind))
+
+    async def told(self, name: str, kind: str, reply: Reply, serial: int | None = None) -> AuthorityAnswer:
+        answer = self.observed(name, kind, reply, serial)
+        await self._tell(answer)
+        return answer
 
     def observed(self, name: str, kind: str, reply: Reply, serial: int | None = None) -> AuthorityAnswer:
         outcome: DnsOutcome = "lame" if _lame(reply) else reply.outcome
@@ -231,9 +238,10 @@ def _lame(reply: Reply) -> bool:
 
 async def host_addresses(
     exchange: Exchange, host: str, hints: Sequence[str] = (), *, walker: Walker | None = None,
-    timeout: float = WALK_TIMEOUT,
+    timeout: float = WALK_TIMEOUT, tell: Tell = nobody,
 ) -> tuple[AuthorityAnswer, ...]:  # fmt: skip
     """A and AAAA of an exchange as several servers of its own zone have them; empty where none is found.
+    ``tell`` hears each answer at once.
 
     An alias (no exchange may be one: RFC 2181 section 10.3) is followed into its own zone; the answers
     bear the exchange's name all the same.
@@ -241,26 +249,28 @@ async def host_addresses(
     walker = walker or Walker(exchange, hints)
     try:
         async with asyncio.timeout(timeout):
-            return await _host_addresses(walker, host, host, ALIASES)
+            return await _host_addresses(walker, host, host, ALIASES, tell)
     except TimeoutError:
         return ()
 
 
-async def _host_addresses(walker: Walker, host: str, name: str, aliases: int) -> tuple[AuthorityAnswer, ...]:
+async def _host_addresses(
+    walker: Walker, host: str, name: str, aliases: int, tell: Tell
+) -> tuple[AuthorityAnswer, ...]:
     trip = Trip()
     reached = await walker.descend(Question(name, "A"), trip)
     if reached.reply is None:
         return ()
     chain = reached.reply.content.chain
     if chain and not reached.reply.rrset:
-        return await _host_addresses(walker, host, chain[-1], aliases - 1) if aliases else ()
+        return await _host_addresses(walker, host, chain[-1], aliases - 1, tell) if aliases else ()
     servers = await _named(walker, reached.cut, trip)
-    askings = [_Asking(walker.exchange, server, TIMEOUT) for server in servers[:HOST_SERVERS]]
-    pairs = [(asking, kind) for asking in askings for kind in ("A", "AAAA")]
-    replies = await asyncio.gather(*(asking.ask(name, kind) for asking, kind in pairs))
-    return tuple(
-        asking.observed(host, kind, reply) for (asking, kind), reply in zip(pairs, replies, strict=True)
-    )
+    askings = [_Asking(walker.exchange, server, TIMEOUT, tell) for server in servers[:HOST_SERVERS]]
+
+    async def ask(asking: _Asking, kind: str) -> AuthorityAnswer:
+        return await asking.told(host, kind, await asking.ask(name, kind))
+
+    return tuple(await asyncio.gather(*(ask(asking, kind) for asking in askings for kind in ("A", "AAAA"))))
 
 
 async def _named(walker: Walker, cut: Cut, trip: Trip) -> list[Server]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from probes.dns.exchange import Exchange, Question
 from probes.observation import AuthorityAnswer, now
-from probes.sight import Server
+from probes.sight import Server, Tell, nobody
 
 TIMEOUT = 5.0
 AT_A_TIME = 4
@@ -32,7 +32,7 @@ def beside(domain: str, hosts: Iterable[str]) -> list[Question]:
 
 
 async def ask_records(
-    exchange: Exchange, server: Server, domain: str, hosts: Iterable[str]
+    exchange: Exchange, server: Server, domain: str, hosts: Iterable[str], *, tell: Tell = nobody
 ) -> list[AuthorityAnswer]:
     """What one authority of ``domain`` serves of them; those that are not there count as seen, too.
 
@@ -45,11 +45,13 @@ async def ask_records(
             reply = await exchange.ask(server.address, question, rd=False, timeout=TIMEOUT)
         if not reply.aa or reply.outcome not in ("answer", "nodata", "nxdomain"):
             return None
-        return AuthorityAnswer(
+        answer = AuthorityAnswer(
             at=now(), server=server.name, address=server.address, transport=reply.transport,
             name=question.name, type=question.type, outcome=reply.outcome, rrset=reply.rrset, ttl=reply.ttl,
             serial=None, aa=True, rtt_ms=reply.rtt_ms,
         )  # fmt: skip
+        await tell(answer)
+        return answer
 
     found = await asyncio.gather(*(ask(question) for question in beside(domain, hosts)))
     return [answer for answer in found if answer is not None]

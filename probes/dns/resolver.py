@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from probes.dns.exchange import Exchange, Question, Reply
 from probes.observation import ResolverAnswer, now
+from probes.sight import Tell, nobody
 
 TIMEOUT = 5.0
 AT_A_TIME = 4  # questions under way at one resolver
@@ -14,13 +15,14 @@ _ANSWERED = ("answer", "nodata", "nxdomain", "servfail", "bogus", "malformed")
 
 
 async def ask_resolver(
-    exchange: Exchange, resolver: str, domain: str, hosts: Iterable[str], *, timeout: float = TIMEOUT
-) -> list[ResolverAnswer]:
+    exchange: Exchange, resolver: str, domain: str, hosts: Iterable[str], *, timeout: float = TIMEOUT,
+    tell: Tell = nobody,
+) -> list[ResolverAnswer]:  # fmt: skip
     """MX of the domain, then A and AAAA of each of ``hosts``; TTLs are what remains of a record's life.
 
     Where there is no MX RRset (and only then: RFC 5321 section 5.1), the domain's own A and AAAA, too.
     ``cache`` is the NSID (RFC 5001) of whoever answered. A resolver that gives the MX no answer is asked
-    no more. Never raises for what the network does.
+    no more. ``tell`` hears each answer at once. Never raises for what the network does.
     """
 
     gate = asyncio.Semaphore(AT_A_TIME)
@@ -28,7 +30,9 @@ async def ask_resolver(
     async def ask(name: str, kind: str) -> ResolverAnswer:
         async with gate:
             reply = await exchange.ask(resolver, Question(name, kind), rd=True, timeout=timeout)
-        return observed(resolver, name, kind, reply)
+        answer = observed(resolver, name, kind, reply)
+        await tell(answer)
+        return answer
 
     mx = await ask(domain, "MX")
     if mx.outcome not in _ANSWERED:

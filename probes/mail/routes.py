@@ -18,7 +18,7 @@ from probes.mail.connect import connected, resolved
 from probes.observation import CanarySent, SendOutcome, now
 from probes.secret import Secret
 from probes.service import Service, tls_context
-from probes.sight import Target
+from probes.sight import Target, Tell, nobody
 
 SMTP_PORT = 25
 ATTEMPT = 60.0  # the longest that one attempt takes, in seconds
@@ -62,12 +62,14 @@ class _End(Struct, frozen=True, kw_only=True):
 async def send(
     canary: Outgoing, to: Target | Service, endpoints: Endpoints, helo: str, deadline: float,
     login: Login | None = None, pauses: Sequence[float] = PAUSES, port: int = SMTP_PORT,
+    tell: Tell = nobody,
 ) -> Handed:  # fmt: skip
     """Hand one canary over within ``deadline`` seconds.
 
     ``to``: a :class:`Target` is spoken to on ``port``, with STARTTLS where it is offered, whoever's the
     certificate is; a :class:`Service` over verified TLS, with ``login``. What is put off (4yz) is offered
-    again after each of ``pauses``, as far as the deadline allows. Nothing that the world does is raised.
+    again after each of ``pauses``, as far as the deadline allows. ``tell`` hears each attempt at once.
+    Nothing that the world does is raised.
     """
     end_at = asyncio.get_running_loop().time() + deadline
     attempts: list[CanarySent] = []
@@ -78,6 +80,7 @@ async def send(
         left = end_at - asyncio.get_running_loop().time()
         end = await _attempt(canary, to, port, endpoints, helo, max(0.1, min(ATTEMPT, left)), login)
         attempts.append(_told(canary, to, end))
+        await tell(attempts[-1])
         if end.outcome != "deferred":
             break
     return Handed(attempts=tuple(attempts), login_refused=end.login_refused, detail=end.reply)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from probes.observation import Disposition, Origin
@@ -43,6 +44,10 @@ class InFlight:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def ids(self) -> set[bytes]:
+        """As they stand in lines."""
+        return {queue_id.encode("utf-8", "replace") for queue_id in self._queue}
 
     def get(self, queue_id: str) -> Message | None:
         return self._queue.get(queue_id)
@@ -216,7 +221,9 @@ class InFlight:
             self._unknown_recipient(message)
 
     def _evict(self) -> None:
-        message = self._queue[next(iter(self._queue))]
+        """Of the oldest, rather one that was never accepted."""
+        oldest = list(islice(self._queue.values(), 100))
+        message = next((m for m in oldest if not m.active), oldest[0])
         self.evicted += 1
         self._close(message)
         self.drop(message)

@@ -29,6 +29,7 @@ from probes.oldhost.inflight import InFlight
 from probes.oldhost.lines import NOQUEUE, Delivery, Refusal, Service, Source
 from probes.oldhost.message import SEEN_LIMIT, Fate, Kind, Message, State
 from probes.oldhost.names import canonical, domain_forms, loopback
+from probes.oldhost.sieve import sieve
 from probes.oldhost.stamps import Stamps
 from probes.oldhost.telling import Teller
 
@@ -88,6 +89,8 @@ class PostfixLog:
         log host's clock, which may be another.
         """
         self._live = live
+        if isinstance(batch, list) and not live:
+            batch = sieve(batch, self._needles, self._mail.ids())
         for line in batch:
             if len(line) > LINE_LIMIT or b"\0" in line:
                 self._odd(line, near)

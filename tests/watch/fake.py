@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.plan.model import Account, Cadence, CutoverPlan, Host, LogSource
-from monitor.watch.asking import Server, Sight, Target
+from monitor.watch.asking import Server, Sight, Target, Tell
 from probes.observation import (
     AuthorityAnswer,
     CanaryLanded,
@@ -73,24 +73,24 @@ class World:
         self.asked["discover"] += 1
         return list(self.servers)
 
-    async def authority(self, server: Server, hosts: Sequence[str]) -> Sequence[Observation]:
+    async def authority(self, server: Server, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
         self._count(server.address)
         silent = server.address in self.silent
-        return [
+        return await told(tell, [
             AuthorityAnswer(
                 at=now(), server=server.name, address=server.address, transport="udp", name="example.jp.",
                 type="MX", outcome="timeout" if silent else "answer", rrset=() if silent else (self.mx,),
                 ttl=5, serial=1, aa=True, rtt_ms=1.5,
             )
-        ]  # fmt: skip
+        ])  # fmt: skip
 
-    async def hosts(self, hosts: Sequence[str]) -> Sequence[Observation]:
+    async def hosts(self, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
         self._count("hosts")
-        return [self._served(host, "A", ADDRESSES[host]) for host in hosts if host in ADDRESSES]
+        return await told(tell, [self._served(h, "A", ADDRESSES[h]) for h in hosts if h in ADDRESSES])
 
-    async def records(self, server: Server) -> Sequence[Observation]:
+    async def records(self, server: Server, tell: Tell) -> Sequence[Observation]:
         self._count("records")
-        return [self._served("example.jp.", "TXT", '"v=spf1 ip4:192.0.2.10 -all"')]
+        return await told(tell, [self._served("example.jp.", "TXT", '"v=spf1 ip4:192.0.2.10 -all"')])
 
     def _served(self, name: str, kind: str, rdata: str) -> Observation:
         return AuthorityAnswer(
@@ -98,13 +98,14 @@ class World:
             outcome="answer", rrset=(rdata,), ttl=5, serial=None, aa=True, rtt_ms=1,
         )  # fmt: skip
 
-    async def resolver(self, resolver: str, hosts: Sequence[str]) -> Sequence[Observation]:
+    async def resolver(self, resolver: str, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
         self._count(resolver)
         if resolver in self.silent:
-            return [self._answered(resolver, "example.jp.", "MX", "timeout", "")]
+            return await told(tell, [self._answered(resolver, "example.jp.", "MX", "timeout", "")])
         found = [self._answered(resolver, "example.jp.", "MX", "answer", self.mx)]
         known = [host for host in hosts if host in ADDRESSES]
-        return found + [self._answered(resolver, host, "A", "answer", ADDRESSES[host]) for host in known]
+        found += [self._answered(resolver, host, "A", "answer", ADDRESSES[host]) for host in known]
+        return await told(tell, found)
 
     def _answered(self, resolver: str, name: str, kind: str, outcome: Any, rdata: str) -> Observation:
         return ResolverAnswer(
@@ -112,13 +113,15 @@ class World:
             ede=(), rrset=(rdata,) if rdata else (), ttl=2, rtt_ms=0.2,
         )  # fmt: skip
 
-    async def canary(self, route: str, account: Account, target: Target | None) -> Sequence[Observation]:
+    async def canary(
+        self, route: str, account: Account, target: Target | None, tell: Tell
+    ) -> Sequence[Observation]:
         self._count(f"route:{route}")
         self.targets.append(target)
         self.accounts.add(account.address)
         canary = f"c-{self.asked.total()}"
         side: Side = "old" if self.mx == OLD else "new"
-        return [
+        return await told(tell, [
             CanarySent(
                 at=now(), canary=canary, route=route, recipient=account.address, outcome="accepted",
                 host="mx1.new.example.", address="198.51.100.20", reply="250 Ok",
@@ -127,7 +130,7 @@ class World:
                 at=now(), canary=canary, side=side, account=account.address, folder="INBOX", protocol="imap",
                 latency_ms=3, hops=(),
             ),
-        ]  # fmt: skip
+        ])  # fmt: skip
 
     async def mailbox(self, side: Side, account: Account, position: Any) -> AsyncIterator[Sight]:
         key = f"mailbox:{side}:{account.address}"
@@ -153,6 +156,12 @@ class World:
         self.asked[subject] += 1
         if subject in self.broken:
             raise ZeroDivisionError("a fault in the probe")
+
+
+async def told(tell: Tell, seen: Sequence[Observation]) -> Sequence[Observation]:
+    for one in seen:
+        await tell(one)
+    return seen
 
 
 def mail(number: int) -> Mail:
