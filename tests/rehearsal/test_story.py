@@ -19,6 +19,7 @@ from monitor.rehearsal.running import real_world
 from monitor.rehearsal.scenarios import SCENARIOS, SMOOTH
 from monitor.rehearsal.story import Story
 from monitor.rehearsal.world import World
+from monitor.verdict.model import Judgement
 from monitor.watch import Watch, opened_journal
 from probes.observation import Mail, encode
 
@@ -67,7 +68,11 @@ async def test_all_stories_at_once_each_end_as_they_should(tmp_path: Path) -> No
         assert in_order(scenario.verdicts, words), (name, [w for w, _ in groupby(words)], output)
 
 
-async def test_every_message_that_old_took_is_counted_once(tmp_path: Path) -> None:
+def shape(judgement: Judgement) -> tuple[str, ...]:
+    return (judgement.verdict, *(f"{f.name} {f.state}" for f in judgement.findings))
+
+
+async def test_every_message_is_counted_once_and_replay_judges_as_the_live_watch_did(tmp_path: Path) -> None:
     journal = tmp_path / "cutover.journal"
     async with World(SMOOTH, float(SPEED), tmp_path) as world:
         story = Story(world, journal)
@@ -80,6 +85,10 @@ async def test_every_message_that_old_took_is_counted_once(tmp_path: Path) -> No
             async with asyncio.timeout(120):
                 await story.run()
         log = world.log_path.read_text()
+    path = exported(journal)
+    again = [shape(judgement) for judgement in judge(read(path), str(path))]
+    assert [shape(judgement) for judgement in story.judged] == again[: len(story.judged)]
+    assert len(again) - len(story.judged) <= 2  # the last second, and the line that ends a replay
     with JournalReader(journal) as reader:
         taken = [m for m in reader.of_kind("mail") if isinstance(m, Mail) and m.side == "old"]
     counted = [m.message_id for m in taken if m.source == "log" and m.origin != "canary"]
