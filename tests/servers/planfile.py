@@ -12,6 +12,7 @@ from tests.servers.stage import Stage
 
 ROUTES = ("via-old", "via-new", "to-old", "mx")
 QUIET_FOR = 8
+STREAK = 2
 
 _PLAN = """\
 version = 1
@@ -50,7 +51,7 @@ sender = "canary@watch.monitor.example"
 [policy]
 quiet_for = {quiet_for}
 share_bound = 0.3
-canary_streak = 2
+canary_streak = {streak}
 canary_deadline = 20
 freshness = 12
 settle_samples = 3
@@ -87,7 +88,7 @@ def write_plan(stage: Stage, directory: Path, ttl: int) -> Path:
         new_names=json.dumps(zones.NEW_HOSTS), new_addresses=json.dumps(new.addresses),
         new_services=_services(new, stage.ca), planned=json.dumps(zones.NEW_MX),
         resolvers=json.dumps([addresses.unbound, addresses.knot]), root=addresses.root,
-        routes=json.dumps(ROUTES), quiet_for=QUIET_FOR, ttl=ttl, endpoints=_endpoints(stage),
+        routes=json.dumps(ROUTES), quiet_for=QUIET_FOR, streak=STREAK, ttl=ttl, endpoints=_endpoints(stage),
     )  # fmt: skip
     path = directory / "cutover.toml"
     path.write_text(text)

@@ -88,13 +88,17 @@ class Watching:
 
 @contextlib.asynccontextmanager
 async def watching(plan: Path) -> AsyncIterator[Watching]:
-    """``mxcutover watch --headless PLAN``, ended at the end whatever happens."""
+    """``mxcutover watch --headless PLAN``, ended at the end whatever happens. An exception on the way bears
+    what it printed as a note."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "watch", "--headless", str(plan), stdout=PIPE, stderr=PIPE, limit=2**20
     )
     watch = Watching(process)
     try:
         yield watch
+    except BaseException as error:
+        error.add_note(str(watch))
+        raise
     finally:
         if process.returncode is None:
             process.kill()
