@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
+
 import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import h2.exceptions
 import h2.settings
 
-from probes.dns.links import Asked, End, Failure, Link
+from probes.dns.links import Asked, End, Failure, Link, shown
 from probes.dns.tcp import fits
 from probes.dns.tls import StreamLink, Trust, connected
 
 MESSAGE = "application/dns-message"
 ALPN = "h2"  # RFC 7540 section 3.1; RFC 8484 section 5.2 wants HTTP/2 at least
 LARGEST = 65535  # octets of a DNS message (RFC 8484 section 6)
-_OK = b"200"
-_Headers = list[tuple[bytes, bytes]]
 
 
 class DohLink(StreamLink):
@@ -27,7 +29,6 @@ class DohLink(StreamLink):
         self._via, self._place = end.via, end.via.place
         config = h2.config.H2Configuration(client_side=True, header_encoding=None)
         self._http = h2.connection.H2Connection(config)
-        self._ended: set[int] = set()
 
     def start(self) -> None:
         self._http.local_settings[h2.settings.SettingCodes.ENABLE_PUSH] = 0
@@ -68,7 +69,7 @@ class DohLink(StreamLink):
         self._flush()
 
     def _reset(self, stream: int) -> None:
-        if stream not in self._ended:
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # it has ended by itself
             self._http.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
 
     def received(self, data: bytes) -> None:
@@ -76,22 +77,73 @@ class DohLink(StreamLink):
             for event in self._http.receive_data(data):
                 self._happened(event)
         except Exception as error:  # hostile octets: h2 raises its own, hpack and hyperframe theirs
-            self.end(Failure("malformed", f"HTTP/2: {error or type(error).__name__}"[:200]))
+            self.end(Failure("malformed", f"HTTP/2: {shown(error)}"))
             return
         self._flush()
 
     def _flush(self) -> None:
-        if octets := self._http.data_to_send():
+        octets = self._http.data_to_send()
+        if octets:
             self.transport.write(octets)
 
     def _happened(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ConnectionTerminated):
-            return self._leaving(event.last_stream_id or 0)
-        stream = getattr(event, "stream_id", None)
-        asked = self.waiting.get(stream) if isinstance(stream, int) else None
+            self._leaving(event.last_stream_id or 0)
+            return
+        stream = getattr(event, "stream_id", None) or 0
         if isinstance(event, h2.events.DataReceived):
-            self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            self._http.acknowledge_received_data(event.flow_controlled_length or 0, stream)
+        asked = self.waiting.get(stream)
         if asked is None:
-            return None
-        if isinstance(event, h2.events.ResponseReceived):
-            asked.response = list(event.headers)
+            return
+        said = _said(event, asked)
+        if isinstance(said, Failure):
+            asked.resolve(said)
+            self._reset(stream)
+        elif said is not None:
+            self.answered(asked, said)
+
+    def _leaving(self, last: int) -> None:
+        """RFC 9113 section 6.8: the server takes no more; what it has taken so far may still be answered."""
+        self.over = self.over or Failure("unreachable", "the server closes the connection", lost=True)
+        for stream, asked in self.waiting.items():
+            if stream > last:
+                asked.resolve(self.over)
+        if not self.waiting:
+            self.close()
+
+
+def _said(event: h2.events.Event, asked: Asked) -> bytes | Failure | None:
+    """The answer if this event ends it, why there is none, or nothing yet."""
+    if isinstance(event, h2.events.ResponseReceived):
+        return _refused(dict(event.headers))
+    if isinstance(event, h2.events.StreamReset):
+        return Failure("unreachable", f"HTTP/2 reset, code {event.error_code}")
+    if isinstance(event, h2.events.DataReceived):
+        asked.body += event.data or b""
+        return Failure("malformed", "a body larger than a message") if len(asked.body) > LARGEST else None
+    if isinstance(event, h2.events.StreamEnded):
+        wire = bytes(asked.body)
+        fine = fits(wire, asked.query) and wire[:2] == b"\0\0"
+        return wire if fine else Failure("malformed", "an answer to something else")
+    return None
+
+
+def _refused(headers: dict[bytes, bytes]) -> Failure | None:
+    """RFC 8484 section 4.2.1: only a 2xx carries an answer, whatever its RCODE. A redirect is none."""
+    status = headers.get(b":status", b"").decode("ascii", "replace")[:3]
+    if status != "200":
+        # RFC 9110 section 15.5: the server will not serve this client; all else says nothing of the question
+        return Failure("refused" if status.startswith("4") else "unreachable", f"HTTP {status}")
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return None if kind == MESSAGE.encode() else Failure("malformed", f"HTTP content of type {shown(kind)}")
+
+
+async def open_doh(end: End, trust: Trust) -> Link:
+    link = await connected(lambda: DohLink(end), end, trust.context(ALPN))
+    tls: ssl.SSLObject | None = link.transport.get_extra_info("ssl_object")
+    if tls is None or tls.selected_alpn_protocol() != ALPN:
+        link.close()
+        raise OSError("the server does not speak HTTP/2")
+    link.start()
+    return link

@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from probes.dns.sockets import Address
-from probes.dns.udp import Arrival, Silence
+from probes.dns.udp import Arrival
 from probes.dns.via import Via
 from probes.dns.wire import Query
+from probes.observation import DnsOutcome
 
 LINKS = 64  # connections in all
 PER_END = 2  # to one server
@@ -29,7 +30,7 @@ LONGEST_DETAIL = 200
 class Failure(Struct, frozen=True):
     """No answer, and why, for people. ``lost``: the connection ended first; a new one may do better."""
 
-    outcome: Silence
+    outcome: DnsOutcome
     detail: str = ""
     lost: bool = False
 
@@ -173,15 +174,16 @@ class Links:
             self._forget(end, group)
 
     async def _ask(self, end: End, group: _Group, query: Query) -> Arrival | Failure:
-        """Once more by another connection, where a used one turns out to have been closed."""
-        while True:
+        """Again by another connection, where a used one turns out to have been closed."""
+        for last in (False,) * PER_END + (True,):
             found = await self._link(end, group)
             if isinstance(found, Failure):
                 return found
             link, used = found
             event = await link.ask(query)
-            if not (used and isinstance(event, Failure) and event.lost):
-                return event
+            if last or not (used and isinstance(event, Failure) and event.lost):
+                break
+        return event
 
     async def _link(self, end: End, group: _Group) -> tuple[Link, bool] | Failure:
         """A connection with room for one more; whether it has been used before."""

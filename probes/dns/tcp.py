@@ -41,12 +41,12 @@ async def _exchange(
     except asyncio.IncompleteReadError as error:
         # It hung up: without a word, or in the middle of one.
         return "malformed" if error.partial else "unreachable"
-    if answer[:2] != noise or not _fits(answer, query):
+    if answer[:2] != noise or not fits(answer, query):
         return "malformed"
     return Arrival(answer, sent, clock())
 
 
-def _fits(answer: bytes, query: Query) -> bool:
+def fits(answer: bytes, query: Query) -> bool:
     """A whole response to this question. TC has no meaning by TCP (RFC 2181 section 9)."""
     if len(answer) < HEADER or answer[2] & 0xF8 != 0x80 or answer[2] & _TC:
         return False

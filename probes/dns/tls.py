@@ -1,4 +1,4 @@
-"""DNS over TLS (RFC 7858): pipelined by id over one verified connection; and what certificates are held to."""
+"""DNS over TLS (RFC 7858): pipelined by id over one verified connection; whose word certificates rest on."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def connected(make: Callable[[], Stream], end: End, context: ssl.SSLContex
 
 
 class DotLink(StreamLink):
-    """Messages with their length in front (RFC 7858 section 3.3), answers in any order (RFC 7766 section 7)."""
+    """Messages with their length in front (RFC 7858 section 3.3), answered in any order (RFC 7766)."""
 
     def __init__(self) -> None:
         super().__init__()

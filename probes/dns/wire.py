@@ -21,6 +21,8 @@ HEADER = 12
 RD = 0x0100
 OPT = 41
 _NSID = 3
+_PADDING = 12
+_BLOCK = 128
 _CASE = 0x20
 _RR = struct.Struct("!HHIH")
 _COUNTS = struct.Struct("!HHHH")
@@ -41,8 +43,9 @@ class Query:
 
     __slots__ = ("_head", "_letters", "_name", "_size", "_tail", "question", "rd")
 
-    def __init__(self, question: Question, *, rd: bool, edns: bool, nsid: bool) -> None:
-        """Raises ``ValueError`` where the name or the type cannot be put into a query."""
+    def __init__(self, question: Question, *, rd: bool, edns: bool, nsid: bool, padded: bool = False) -> None:
+        """``padded``: for an encrypted transport. Raises ``ValueError`` where the name or the type cannot be
+        put into a query."""
         self.question, self.rd = question, rd
         try:
             name = dns.name.from_text(question.name).canonicalize().to_wire()
@@ -51,7 +54,7 @@ class Query:
         except (dns.exception.DNSException, UnicodeError, ValueError, IndexError) as error:
             raise ValueError(f"{question.name!r} {question.type} cannot be asked: {error}") from None
         assert name is not None
-        opt = _opt(nsid) if edns else b""
+        opt = _opt(nsid, HEADER + len(name) + 4 if padded else None) if edns else b""
         self._head = struct.pack("!HHHHH", RD if rd else 0, 1, 0, 0, 1 if edns else 0)
         self._size = len(name)
         self._name = int.from_bytes(name, "big")
@@ -79,9 +82,16 @@ class Query:
         return self._name.to_bytes(self._size, "big") + self._tail[0]
 
 
-def _opt(nsid: bool) -> bytes:
-    """The OPT pseudo-record (RFC 6891 section 6.1.2), asking for the server's identifier or not."""
+def _opt(nsid: bool, before: int | None) -> bytes:
+    """The OPT pseudo-record (RFC 6891 section 6.1.2), asking for the server's identifier or not.
+
+    ``before``: octets of the message before it, if the whole is to be padded (RFC 7830) to a multiple of 128
+    (RFC 8467 section 4.1).
+    """
     options = struct.pack("!HH", _NSID, 0) if nsid else b""
+    if before is not None:
+        size = -(before + 1 + _RR.size + len(options) + 4) % _BLOCK
+        options += struct.pack("!HH", _PADDING, size) + bytes(size)
     return b"\0" + _RR.pack(OPT, UDP_PAYLOAD, 0, len(options)) + options
 
 
