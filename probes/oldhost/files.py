@@ -18,8 +18,9 @@ from typing import IO, Any, cast
 
 from msgspec import Struct
 
+from probes.oldhost.lines import CUT
+
 CHUNK = 1 << 20  # bytes read at a time
-LONGEST = 1 << 16  # bytes of a line that are kept while its end is awaited
 WINDOW = 256  # bytes before the place that must be there again
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -244,8 +245,8 @@ class LogReader:
         assert self._file is not None
         if offset < 0:
             end = self._file.seek(0, os.SEEK_END)
-            self._file.seek(max(0, end - LONGEST))
-            offset = end - len(self._file.read(LONGEST).rpartition(b"\n")[2])
+            self._file.seek(max(0, end - CUT))
+            offset = end - len(self._file.read(CUT).rpartition(b"\n")[2])
         begin = max(0, offset - WINDOW)
         try:
             self._file.seek(begin)
@@ -286,14 +287,14 @@ class LogReader:
 
     def _bound(self) -> list[bytes]:
         """An over-long line is handed on as far as it is known, and its rest is passed over."""
-        if len(self._carry) <= LONGEST:
+        if len(self._carry) <= CUT:
             return []
         head = self._carry.lstrip(b"\0")
-        if len(head) <= LONGEST:
+        if len(head) <= CUT:
             self._nul = True
             self._forward(len(self._carry) - len(head))
             return []
-        told = [] if self._skipping else [head[:LONGEST]]
+        told = [] if self._skipping else [head[:CUT]]
         self._forward(len(self._carry))
         self._skipping = True
         return told

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 TEXT_LIMIT = 500  # of what is kept of any text from outside
+CUT = 1 << 16  # bytes that are kept of a longer line
 NOQUEUE = "NOQUEUE"
 LONGEST_DELAY = 8 * 86_400_000  # ms: no queue keeps a message for longer
 

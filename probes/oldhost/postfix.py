@@ -26,7 +26,7 @@ from typing import Any
 from probes.observation import Observation, Side, now
 from probes.oldhost import lines
 from probes.oldhost.inflight import InFlight
-from probes.oldhost.lines import NOQUEUE, Delivery, Refusal, Service, Source
+from probes.oldhost.lines import CUT, NOQUEUE, Delivery, Refusal, Service, Source
 from probes.oldhost.message import SEEN_LIMIT, Fate, Kind, Message, State
 from probes.oldhost.names import canonical, domain_forms, loopback
 from probes.oldhost.sieve import sieve
@@ -133,7 +133,8 @@ class PostfixLog:
         before = self.clock
         rest = line.replace(b"\0", b"")
         if len(rest) > LINE_LIMIT:
-            self._tell.unread(self._moment(rest, near))
+            if len(rest) >= CUT or self._concerns(rest):
+                self._tell.unread(self._moment(rest, near))
         elif rest:
             self._line(rest, near)
             at = self._moment(rest, near)

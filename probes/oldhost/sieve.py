@@ -9,89 +9,96 @@ or of lost lines. What is left out would not have made an observation, nor chang
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
+from probes.oldhost.lines import CUT
+
 LEAST_LINES = 500  # fewer are not worth it
-_IDS: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}): (removed(?=\r?\n)|to=|[a-z])")
-_NAMES: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}): message-id=(<[^\n]+)")
+_ID: Final = rb"\]: ([0-9A-Za-z]{5,24}): "
+_SAID: Final = re.compile(_ID + rb"(removed(?=\r?\n)|to=|message-id=[^\n]*|[a-z])")
 _MANY: Final = re.compile(rb"nrcpt=(?!1 )")
 _BARE_LOGIN: Final = re.compile(rb"sasl_username=[^@\n]*\n")
-_ONWARD: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}): to=[^\n]*ed as (\w{5,24})")
-_FROM_QUEUE: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}): (?:client|uid)=[^\n]*(?:orig_queue_id|orig_id)=(\w{5,24})")
-_REQUEUED: Final = re.compile(rb"\]: Requeue: (\w+)\.\w+ to (\w+)")
+_LINKS: Final = (
+    (b"ed as ", re.compile(_ID + rb"to=[^\n]*ed as (\w{5,24})")),
+    (b"orig_", re.compile(_ID + rb"(?:client|uid)=[^\n]*(?:orig_queue_id|orig_id)=(\w{5,24})")),
+    (b"]: Requeue: ", re.compile(rb"\]: Requeue: (\w+)\.\w+ to (\w+)")),
+)
 _MARKS: Final = (b"-login: ", b" messages ", b"]: Requeue: ")
-_NOT_IDS: Final = (b"NOQUEUE", b"warning", b"error", b"fatal", b"panic", b"statistics")
+_NOT_IDS: Final = frozenset((b"", b"NOQUEUE", b"warning", b"error", b"fatal", b"panic", b"statistics"))
+_LEAST_NAMED: Final = len(b"message-id=<>") + 1
 
 
-def sieve(lines: list[bytes], needles: Collection[bytes], held: Collection[bytes]) -> list[bytes]:
+def sieve(lines: list[bytes], needles: Collection[bytes], held: set[bytes]) -> list[bytes]:
     """The lines that matter, in their order.
 
     ``needles``: the domain's spellings, lower case; ``held``: the queue ids in flight before.
     """
     text = b"\n".join(lines) + b"\n"
-    if len(lines) < LEAST_LINES or b"\0" in text:
+    if len(lines) < LEAST_LINES or b"\0" in text or max(map(len, lines), default=0) >= CUT:
         return lines
-    seen = _IDS.findall(text)
-    kept, whole = _named(text, needles)
-    last, have = dict(seen), set(seen)
-    for queue_id, what in last.items():
-        if what != b"removed" or (queue_id, b"to=") not in have or (queue_id, b"s") in have:
-            kept.add(queue_id)  # still in the queue, nobody shown, or a bounce's cause
-    kept.update(last.keys() & set(held))
+    kept, starts = _named(text, needles)
+    said = _SAID.findall(text)
+    kept |= _unfinished(said)
+    last = dict(said).keys()
+    kept |= last & held
     for found in (_MANY, _BARE_LOGIN):
-        kept.update(_id_of(text[slice(*_bounds(text, m.start()))]) for m in found.finditer(text))
-    _join(kept, _links(text, last, held))
-    kept.difference_update(_NOT_IDS)
-    kept.discard(b"")
-    return [
-        line
-        for line in lines
-        if line[(begin := line.find(b"]: ") + 3) : line.find(b":", begin)] in kept or line in whole
-    ]
+        kept.update(_id_of(text, _start(text, m.start())) for m in found.finditer(text))
+    _join(kept, _links(text, said, last | held))
+    kept -= _NOT_IDS
+    places = [m.start() for m in _SAID.finditer(text)]
+    starts.update(_start(text, at) for (one, _), at in zip(said, places, strict=True) if one in kept)
+    return [text[start : text.find(b"\n", start)] for start in sorted(starts)]
 
 
-def _named(text: bytes, needles: Iterable[bytes]) -> tuple[set[bytes], set[bytes]]:
-    """Queue ids of the lines that name the domain, and lines to keep for themselves."""
+def _named(text: bytes, needles: Collection[bytes]) -> tuple[set[bytes], set[int]]:
+    """Queue ids of the lines that name the domain or bear a mark, and where these lines start."""
     kept: set[bytes] = set()
-    whole: set[bytes] = set()
-    lower = text.lower()
-    for needle in (*needles, *_MARKS):
-        where = lower if needle not in _MARKS else text
-        at = where.find(needle)
-        while at >= 0:
-            begin, end = _bounds(text, at)
-            line = text[begin:end]
-            queue_id = _id_of(line)
-            if queue_id and queue_id not in _NOT_IDS:
-                kept.add(queue_id)
-            else:
-                whole.add(line)
-            at = where.find(needle, end)
-    return kept, whole
+    starts: set[int] = set()
+    for where, wanted in ((text.lower(), needles), (text, _MARKS)):
+        for needle in wanted:
+            at = where.find(needle)
+            while at >= 0:
+                start = _start(text, at)
+                starts.add(start)
+                kept.add(_id_of(text, start))
+                at = where.find(needle, text.find(b"\n", at))
+    return kept, starts
 
 
-def _bounds(text: bytes, at: int) -> tuple[int, int]:
-    return text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
+def _start(text: bytes, at: int) -> int:
+    return text.rfind(b"\n", 0, at) + 1
 
 
-def _id_of(line: bytes) -> bytes:
+def _id_of(text: bytes, start: int) -> bytes:
     """What stands where a queue id would; b"" where that cannot be one."""
-    begin = line.find(b"]: ") + 3
-    queue_id = line[begin : line.find(b":", begin)] if begin > 2 else b""
+    begin = text.find(b"]: ", start, text.find(b"\n", start)) + 3
+    queue_id = text[begin : text.find(b":", begin)] if begin > 2 else b""
     return queue_id if 4 < len(queue_id) < 25 and queue_id.isalnum() else b""
 
 
-def _links(text: bytes, last: dict[bytes, bytes], held: Collection[bytes]) -> list[tuple[bytes, bytes]]:
+def _unfinished(said: list[tuple[bytes, bytes]]) -> set[bytes]:
+    """Messages still in the queue, without any recipient, or with a notification of their own."""
+    have = set(said)
+    return {
+        queue_id
+        for queue_id, what in dict(said).items()
+        if what != b"removed" or (queue_id, b"to=") not in have or (queue_id, b"s") in have
+    }
+
+
+def _links(
+    text: bytes, said: list[tuple[bytes, bytes]], known: Collection[bytes]
+) -> list[tuple[bytes, bytes]]:
     """Pairs of queue ids that are, or may be, one message."""
     pairs: list[tuple[bytes, bytes]] = []
-    for mark, found in ((b"ed as ", _ONWARD), (b"orig_", _FROM_QUEUE), (b"]: Requeue: ", _REQUEUED)):
+    for mark, found in _LINKS:
         if mark in text:
-            pairs += [(a, b) for a, b in found.findall(text) if b in last or b in held]
-    first: dict[bytes, bytes] = {}
-    named = _NAMES.findall(text)
-    if len({name for _, name in named}) < len(named):
-        pairs += [(first.setdefault(name, queue_id), queue_id) for queue_id, name in named]
+            pairs += [(a, b) for a, b in found.findall(text) if b in known]
+    names = [what for _, what in said if len(what) >= _LEAST_NAMED]
+    if len(set(names)) < len(names):
+        first: dict[bytes, bytes] = {}
+        pairs += [(first.setdefault(n, one), one) for one, n in said if len(n) >= _LEAST_NAMED]
     return [(a, b) for a, b in pairs if a != b]
 
 

@@ -24,15 +24,16 @@ def parser(domain: str = "example.com.") -> PostfixLog:
 
 
 def log(*said: str | tuple[float, str], start: datetime = T0) -> list[bytes]:
-    """Lines of ``postfix/…`` (the first word), a tenth of a second apart, or at the given second."""
+    """Lines of ``postfix/PROGRAM[#PID]`` (the first word), a tenth of a second apart, or at the given one."""
     lines, at = [], start
     for one in said:
         at += timedelta(seconds=0.1)
         if isinstance(one, tuple):
             at, one = start + timedelta(seconds=one[0]), one[1]
-        program, _, text = one.partition(" ")
+        first, _, text = one.partition(" ")
+        program, _, pid = first.partition("#")
         name = program if "/" in program or program in ("MailScanner", "rsyslogd") else f"postfix/{program}"
-        lines.append(f"{at.isoformat()} oldhost {name}[99]: {text}".encode())
+        lines.append(f"{at.isoformat()} oldhost {name}[{pid or 99}]: {text}".encode())
     return lines
 
 

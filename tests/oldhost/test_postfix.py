@@ -352,6 +352,8 @@ GARBLED = {
     b"2026-11-22T12:00:01+00:00 old systemd-journald[1]: Suppressed 12 messages from postfix.service": 1,
     b"\0\0\0\0\0\x002026-11-22T12:00:01+00:00 old postfix/qmgr[1]: 10B4E3D5BD: removed": 1,
     b"2026-11-22T12:00:01+00:00 old postfix/local[1]: " + b"x" * 70_000: 1,
+    b"2026-11-22T12:00:01+00:00 old postfix/local[1]: example.com" + b"x" * 9_000: 1,
+    b"2026-11-22T12:00:01+00:00 old postfix/local[1]: " + b"x" * 9_000: 0,
 }  # fmt: skip
 
 
