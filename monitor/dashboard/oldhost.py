@@ -8,6 +8,7 @@ from monitor.dashboard.pane import Column, Table, heading
 from monitor.dashboard.scene import Scene
 from monitor.dashboard.text import Line, Part, box, fit, spread, width_of
 from monitor.snapshot import ClientRow, HitRow, Span
+from monitor.wording import rate as per_hour
 
 _LABEL = 9
 
@@ -25,7 +26,7 @@ def _sum(scene: Scene, width: int) -> Line:
     snapshot = scene.snapshot
     need = snapshot.plan.policy.quiet_for
     rate = snapshot.baseline_per_hour
-    known = scene.ui("baseline.none") if rate is None else scene.ui("baseline", rate=f"{rate:.3g}")
+    known = scene.ui("baseline.none") if rate is None else scene.ui("baseline", rate=per_hour(rate))
     words = scene.ui("quiet", done=float(snapshot.quiet_seconds), need=float(need)) + " "
     since = scene.ui("quiet.since", t=scene.clock(snapshot.quiet_since)) if snapshot.quiet_since else ""
     right: Line = [(" " + (f"{since} · " if since and width > 90 else "") + known, "dim")]

@@ -10,6 +10,7 @@ from monitor.dashboard.logbook import event_line
 from monitor.dashboard.scene import Scene
 from monitor.dashboard.text import Line, beside, box, clean, fit, spread, width_of, wrap
 from monitor.dashboard.theme import STATES, VERDICTS
+from monitor.verdict.bound import percent_up
 from monitor.verdict.model import Finding
 from monitor.wording import CATALOGUES
 
@@ -237,18 +238,13 @@ def _quiet(scene: Scene, width: int) -> list[Line]:
 
 def _share(scene: Scene, width: int, height: int) -> list[Line]:
     judgement = scene.snapshot.judgement
-    if judgement.share_bound is None:
+    if judgement.share_bound is None or judgement.share_bound >= 1:
         text = scene.ui("share.none")
     else:
         text = scene.ui(
-            "share.bound", bound=percent(judgement.share_bound), sure=percent(judgement.confidence)
+            "share.bound", bound=percent_up(judgement.share_bound), sure=f"{judgement.confidence * 100:.3g}"
         )
     return [[(line, "")] for line in wrap(text, width, 2 if height < 8 else 3)]
-
-
-def percent(share: float) -> str:
-    """Two figures that matter: ``95``, ``2.1``, ``0.34``; never a bound rounded down to nothing."""
-    return f"{share * 100:.2g}" if 0 < share < 0.1 else f"{share * 100:g}"
 
 
 # Below

@@ -16,6 +16,7 @@ from monitor.snapshot import (
     RouteRow,
     Snapshot,
 )
+from monitor.wording import rate as per_hour
 
 UNDERWAY = ("travelling", "deferred", "unreachable")
 
@@ -227,7 +228,7 @@ def _last_mail(hit: HitRow | None, w: Words) -> Child:
 
 
 def _baseline(rate: float | None, w: Words) -> str:
-    return w("none.baseline") if rate is None else w("baseline", rate=f"{rate:.3g}")
+    return w("none.baseline") if rate is None else w("baseline", rate=per_hour(rate))
 
 
 def _hits(s: Snapshot, w: Words) -> Html:

@@ -14,8 +14,9 @@ from monitor.report.evidence import evidence
 from monitor.report.exceptions import TlsException
 from monitor.report.html import Child, Html, el, join, leaf, text
 from monitor.report.parts import SIGNS, TONES, clip, facts, figure, lines, listed, moment, nothing, sign
-from monitor.report.words import Words, name, percent_up
+from monitor.report.words import Words, name
 from monitor.snapshot import Snapshot
+from monitor.verdict.bound import percent_up
 from monitor.verdict.model import Finding, Judgement
 from probes.observation import stamp
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -57,15 +56,6 @@ class Words(Struct, frozen=True, kw_only=True):
 
     def _dated(self, args: Mapping[str, Any]) -> dict[str, Any]:
         return {k: self.when(v) if isinstance(v, datetime) else v for k, v in args.items()}
-
-
-def percent_up(share: float) -> str:
-    """An upper bound in per cent with two significant digits, rounded up so that it stays true."""
-    value = share * 100
-    if value <= 0:
-        return "0"
-    digits = max(0, 1 - math.floor(math.log10(value)))
-    return f"{math.ceil(value * 10**digits - 1e-9) / 10**digits:.{digits}f}"
 
 
 def percent(share: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, log
+from math import ceil, exp, floor, log, log10
 
 
 def upper_limit(hits: int, confidence: float) -> float:
@@ -37,3 +37,12 @@ def share_bound(hits: int, expected: float, confidence: float) -> float | None:
     if expected <= 0:
         return None
     return min(1.0, upper_limit(hits, confidence) / expected)
+
+
+def percent_up(share: float) -> str:
+    """An upper bound in per cent with two significant digits, rounded up so that it stays true."""
+    value = share * 100
+    if value <= 0:
+        return "0"
+    digits = max(0, 1 - floor(log10(value)))
+    return f"{ceil(value * 10**digits - 1e-9) / 10**digits:.{digits}f}"

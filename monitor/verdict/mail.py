@@ -10,7 +10,7 @@ from monitor.evidence.mail import Canary, Taken
 from monitor.evidence.names import canonical
 from monitor.verdict.answers import host_name, named
 from monitor.verdict.baseline import Baseline
-from monitor.verdict.bound import share_bound, upper_limit
+from monitor.verdict.bound import percent_up, share_bound, upper_limit
 from monitor.verdict.context import Context, found, when
 from monitor.verdict.model import Finding, State
 
@@ -148,7 +148,7 @@ def _missing(c: Context, quiet_s: float, wanted: float, ceiling: float, low: boo
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2g} %"
+    return "-" if share is None else f"{percent_up(share)} %"
 
 
 def _bound(c: Context, since: list[Taken], covered: Intervals, calm: Intervals) -> float | None:

@@ -70,3 +70,8 @@ def span(seconds: float, language: Language = "en") -> str:
             else f"{s // 3600}{h}{s % 3600 // 60:02d}{m}"
         )
     return f"{s // 86400}{d}{' ' if language == 'en' else ''}{s % 86400 // 3600}{h}"
+
+
+def rate(an_hour: float) -> str:
+    """Messages an hour: ``0.213``, ``14.2``, ``142``, ``4,990``."""
+    return f"{an_hour:,.0f}" if an_hour >= 999.5 else f"{an_hour:.3g}"

@@ -23,8 +23,9 @@ from monitor.report.build import Seal, write_report
 from monitor.report.document import document, text_of
 from monitor.report.exceptions import TlsException, tls_exceptions
 from monitor.report.page import SECTIONS
-from monitor.report.words import Words, percent, percent_up
+from monitor.report.words import Words, percent
 from monitor.snapshot import SharePoint, Snapshot
+from monitor.verdict.bound import percent_up
 from monitor.verdict.model import REQUIREMENTS
 from monitor.verdict.output import as_json
 from monitor.wording import CATALOGUES, Language
