@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test rehearse constraints clean
+.PHONY: test rehearse bench constraints clean
 
 $(VENV)/dev: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mxcutover needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -23,10 +23,21 @@ test: $(VENV)/dev
 rehearse: $(VENV)/dev
 	@$(BIN)/mxcutover rehearse $(ARGS)
 
+$(VENV)/bench: $(VENV)/dev constraints-bench.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-bench.txt
+	@touch $@
+
+# The engine and its peers in one table; ARGS="--small" takes a fraction of the time, ARGS="--json" prints the bars.
+bench: $(VENV)/bench
+	$(BIN)/python -m tests.benchmarks.dns $(ARGS)
+
 # The newest releases that pyproject.toml allows, for every platform, by hash alone; needs uv.
+# The peers of the benchmarks are apart: not every machine has wheels of them, and only `make bench` needs them.
+COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 constraints:
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file constraints.txt pyproject.toml
+	$(COMPILE) --extra dev --output-file constraints.txt
+	$(COMPILE) --extra bench --constraint constraints.txt --output-file constraints-bench.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info
