@@ -66,6 +66,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     ttl: int = 0
     ns_ttl: int = 0
     rtt_ms: float | None = None
+    wire: bytes = b""
 
     @property
     def outcome(self) -> DnsOutcome:
@@ -109,7 +110,7 @@ class Exchange:
         self._per_server, self._per_platform = per_server, per_platform
         self._platforms: OrderedDict[str, asyncio.Semaphore] = OrderedDict()
         self._servers: OrderedDict[str, Server] = OrderedDict()
-        self._queries: OrderedDict[tuple[Question, bool, bool, bool, bool], Query] = OrderedDict()
+        self._queries: OrderedDict[tuple[Question, bool, bool, bool, bool, bool], Query] = OrderedDict()
         self._udp = Udp(ports)
         self._encrypted = Encrypted(self._endpoints, ca_file)
         self.answers = Answers()
@@ -121,11 +122,12 @@ class Exchange:
 
     async def ask(
         self, address: str, question: Question, *, rd: bool, timeout: float = TIMEOUT,
-        via: Via = UDP, edns: bool = True, nsid: bool = True, platform: str = "",
+        via: Via = UDP, edns: bool = True, nsid: bool = True, platform: str = "", dnssec: bool = False,
     ) -> Reply:  # fmt: skip
         """Ask ``address`` (a logical one) for at most ``timeout`` seconds; ``rd``: recursion is desired.
 
-        ``platform``: whose server it is, if that is to bound what is under way.
+        ``platform``: whose server it is, if that is to bound what is under way. ``dnssec``: with the
+        signatures (RFC 4035 section 3.2.1), and with the answer's ``wire``.
         """
         server = self._server(address)
         if server is None:
@@ -133,12 +135,12 @@ class Exchange:
         async with server.gate, self._platform(platform), self._all:
             deadline = self._clock() + timeout
             if edns and server.edns:
-                query = self._query(question, rd, True, nsid, via.encrypted)
+                query = self._query(question, rd, True, nsid, via.encrypted, dnssec)
                 reply = await self._once(address, server, query, deadline, via)
                 if reply.content.rcode not in (_FORMERR, _NOTIMP):
                     return reply
             # RFC 6891 section 7: FORMERR or NOTIMP may be all that an old server says to an OPT record
-            query = self._query(question, rd, False, False, False)
+            query = self._query(question, rd, False, False, False, False)
             reply = await self._once(address, server, query, deadline, via)
             if edns and reply.content.outcome not in ("timeout", "unreachable", "malformed"):
                 server.edns = False
@@ -161,7 +163,10 @@ class Exchange:
             content = Content(outcome=RCODES.get(rcode, "servfail"), rcode=rcode)
             return Reply(content=content, transport=by, rtt_ms=rtt)
         read = self.answers.read(event.wire, query)
-        return Reply(content=read.content, transport=by, ttl=read.ttl, ns_ttl=read.ns_ttl, rtt_ms=rtt)
+        wire = event.wire if query.dnssec else b""
+        return Reply(
+            content=read.content, transport=by, ttl=read.ttl, ns_ttl=read.ns_ttl, rtt_ms=rtt, wire=wire
+        )
 
     async def _carried(
         self, address: str, server: Server, query: Query, deadline: float, via: Via
@@ -199,12 +204,14 @@ class Exchange:
                 self._servers.popitem(last=False)
         return server
 
-    def _query(self, question: Question, rd: bool, edns: bool, nsid: bool, padded: bool) -> Query | None:
-        key = (question, rd, edns, nsid, padded)
+    def _query(
+        self, question: Question, rd: bool, edns: bool, nsid: bool, padded: bool, dnssec: bool
+    ) -> Query | None:
+        key = (question, rd, edns, nsid, padded, dnssec)
         query = self._queries.get(key)
         if query is None:
             try:
-                query = Query(question, rd=rd, edns=edns, nsid=nsid, padded=padded)
+                query = Query(question, rd=rd, edns=edns, nsid=nsid, padded=padded, dnssec=dnssec)
             except ValueError:
                 return None
             self._queries[key] = query

@@ -21,6 +21,7 @@ HEADER = 12
 RD = 0x0100
 OPT = 41
 _NSID = 3
+_DO = 0x8000  # in the OPT record's TTL (RFC 6891 section 6.1.3)
 _PADDING = 12
 _BLOCK = 128
 _CASE = 0x20
@@ -41,12 +42,17 @@ class Question(Struct, frozen=True):
 class Query:
     """One question's wire, made once. ``patched`` gives it an id and the case of its letters."""
 
-    __slots__ = ("_head", "_letters", "_name", "_size", "_tail", "question", "rd")
+    __slots__ = ("_head", "_letters", "_name", "_size", "_tail", "dnssec", "question", "rd")
 
-    def __init__(self, question: Question, *, rd: bool, edns: bool, nsid: bool, padded: bool = False) -> None:
-        """``padded``: for an encrypted transport. Raises ``ValueError`` where the name or the type cannot be
-        put into a query."""
-        self.question, self.rd = question, rd
+    def __init__(
+        self, question: Question, *, rd: bool, edns: bool, nsid: bool, padded: bool = False,
+        dnssec: bool = False,
+    ) -> None:  # fmt: skip
+        """``padded``: for an encrypted transport; ``dnssec``: signatures are wanted, too (RFC 3225).
+
+        Raises ``ValueError`` where the name or the type cannot be put into a query.
+        """
+        self.question, self.rd, self.dnssec = question, rd, dnssec and edns
         try:
             name = dns.name.from_text(question.name).canonicalize().to_wire()
             kind = dns.rdatatype.from_text(question.type)
@@ -54,7 +60,7 @@ class Query:
         except (dns.exception.DNSException, UnicodeError, ValueError, IndexError) as error:
             raise ValueError(f"{question.name!r} {question.type} cannot be asked: {error}") from None
         assert name is not None
-        opt = _opt(nsid, HEADER + len(name) + 4 if padded else None) if edns else b""
+        opt = _opt(nsid, HEADER + len(name) + 4 if padded else None, dnssec) if edns else b""
         self._head = struct.pack("!HHHHH", RD if rd else 0, 1, 0, 0, 1 if edns else 0)
         self._size = len(name)
         self._name = int.from_bytes(name, "big")
@@ -82,8 +88,9 @@ class Query:
         return self._name.to_bytes(self._size, "big") + self._tail[0]
 
 
-def _opt(nsid: bool, before: int | None) -> bytes:
-    """The OPT pseudo-record (RFC 6891 section 6.1.2), asking for the server's identifier or not.
+def _opt(nsid: bool, before: int | None, dnssec: bool) -> bytes:
+    """The OPT pseudo-record (RFC 6891 section 6.1.2), asking for the server's identifier or not, and for
+    signatures or not.
 
     ``before``: octets of the message before it, if the whole is to be padded (RFC 7830) to a multiple of 128
     (RFC 8467 section 4.1).
@@ -92,7 +99,7 @@ def _opt(nsid: bool, before: int | None) -> bytes:
     if before is not None:
         size = -(before + 1 + _RR.size + len(options) + 4) % _BLOCK
         options += struct.pack("!HH", _PADDING, size) + bytes(size)
-    return b"\0" + _RR.pack(OPT, UDP_PAYLOAD, 0, len(options)) + options
+    return b"\0" + _RR.pack(OPT, UDP_PAYLOAD, _DO if dnssec else 0, len(options)) + options
 
 
 def same_question(said: bytes, plain: bytes) -> bool:
