@@ -10,7 +10,7 @@ from typing import Any
 from monitor.plan.mistakes import Mistake
 from monitor.plan.model import CutoverPlan
 from monitor.plan.positions import Path as Key
-from monitor.plan.resolvers import PUBLIC
+from monitor.plan.resolvers import ALL, PUBLIC
 from monitor.plan.secrets import file_of
 from monitor.plan.table import Findings
 
@@ -124,7 +124,8 @@ def _paces(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
     asked = dns.get("resolvers", PUBLIC) if isinstance(dns, dict) else PUBLIC
     if asked == []:
         yield ("dns", "resolvers"), "is empty: no cache would be watched", 'write resolvers = ["public"]'
-    if isinstance(asked, (str, list)) and PUBLIC in asked and cadence.resolver < POLITE:
+    bundled = isinstance(asked, (str, list)) and (PUBLIC in asked or ALL in asked)
+    if bundled and cadence.resolver < POLITE:
         write = f"write at least {POLITE:g}"
         yield ("cadence", "resolver"), f"{cadence.resolver:g} s is too often for public resolvers", write
 

@@ -18,7 +18,7 @@ from monitor.plan.crosschecks import cross_check
 from monitor.plan.mistakes import Mistake, Wrong
 from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.plan.positions import Positions
-from monitor.plan.resolvers import PUBLIC, public
+from monitor.plan.resolvers import PUBLIC, named
 from monitor.plan.table import Findings, Table
 
 DEFAULT = Path("cutover.toml")
@@ -153,7 +153,7 @@ class _Reader:
         platforms: dict[str, str] = {}
         if "resolvers" not in table:
             table.data = table.data | {"resolvers": [PUBLIC]}
-        for found in table.texts("resolvers", _resolver, "public"):
+        for found in table.texts("resolvers", named, "public"):
             platforms |= {a: operator for a, operator in found.items() if not platforms.get(a)}
         table.close()
         return {
@@ -199,18 +199,6 @@ class _Reader:
                 accounts[key] = account
                 places[account.address] = places[key] = place
         return tuple(accounts.values()), places
-
-
-def _resolver(text: str) -> dict[str, str]:
-    """Addresses with their operators; the plan's own resolvers have none."""
-    return public() if text == PUBLIC else {_own(text): ""}
-
-
-def _own(text: str) -> str:
-    try:
-        return values.address(text)
-    except Wrong:
-        raise Wrong(f"{text!r} is not an IP address", 'write "public" or an address: "8.8.8.8"') from None
 
 
 def default_routes(old: Host, new: Host) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, cast
 from monitor.plan import values
 from monitor.plan.mistakes import Wrong, nearest
 from monitor.plan.model import Account, Cadence, Host, LogSource
+from monitor.plan.resolvers import resolver
 from monitor.plan.table import Table
 from probes.observation import Policy
 from probes.service import Service, Tls
@@ -118,7 +119,7 @@ def routes(table: Table) -> tuple[str, ...] | None:
 
 def _route(text: str) -> str:
     if text.startswith("mx:"):
-        return "mx:" + values.address(text[3:])
+        return "mx:" + resolver(text[3:])
     if text in ROUTES:
         return text
     if text.startswith("relay:"):
