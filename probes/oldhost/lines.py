@@ -23,11 +23,12 @@ _BEARING: Final = frozenset(
 )
 
 
-class Source(Struct, frozen=True):
-    """Which program wrote a line: ``daemon`` (smtpd), ``service`` (submission; "" for the plain one)."""
+class Writer(Struct, frozen=True):
+    """Which process wrote a line: ``daemon`` (smtpd), ``service`` (submission; "" for the plain one)."""
 
     daemon: str
     service: str
+    pid: bytes
     bearing: bool  # whether its lines can prove anything about a message
 
 
@@ -52,13 +53,14 @@ class Refusal(Struct, frozen=True):
     helo: str | None
 
 
-def source(program: bytes) -> Source | None:
-    """``postfix/smtpd``, ``postfix-out/smtpd``, ``postfix/submission/smtpd``: None for other programs."""
+def writer(written: bytes) -> Writer | None:
+    """``postfix/smtpd[311``, ``postfix-out/smtpd[…``, ``postfix/submission/smtpd[…``; else None."""
+    program, _, pid = written.partition(b"[")
     parts = program.split(b"/")
     if len(parts) < 2 or parts[-1] not in DAEMONS:
         return None
     service = parts[-2] if len(parts) > 2 else b""
-    return Source(parts[-1].decode(), service.decode("ascii", "replace"), parts[-1] in _BEARING)
+    return Writer(parts[-1].decode(), service.decode("ascii", "replace"), pid, parts[-1] in _BEARING)
 
 
 def text(raw: bytes, limit: int = TEXT_LIMIT) -> str:
@@ -114,7 +116,7 @@ def address(raw: bytes) -> str | None:
     return found if found and found != "unknown" else None
 
 
-# No part of these can match in two ways, so a hostile line costs no more than its length.
+# Each part ends at a character that it cannot contain, so that hostile lines stay cheap.
 _ADDRESS: Final = rb"(<.*?>(?=, )|[^,<]*)"
 _FIELDS: Final = rb"(?:[\w-]+=[^,]*, )*?"
 _DELIVERY: Final = re.compile(

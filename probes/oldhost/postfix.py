@@ -18,16 +18,16 @@ What is reported, and when:
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
 from probes.observation import Observation, Side, now
 from probes.oldhost import lines
+from probes.oldhost.deliveries import Deliveries, spelled
 from probes.oldhost.inflight import InFlight
-from probes.oldhost.lines import CUT, NOQUEUE, Delivery, Refusal, Service, Source
-from probes.oldhost.message import SEEN_LIMIT, Fate, Kind, Message, State
+from probes.oldhost.lines import CUT, NOQUEUE, Refusal, Service, Writer
+from probes.oldhost.message import Fate, Kind, Message
 from probes.oldhost.names import canonical, domain_forms, loopback
 from probes.oldhost.sieve import sieve
 from probes.oldhost.stamps import Stamps
@@ -59,10 +59,11 @@ class PostfixLog:
         self._others = frozenset(canonical(a) for a in others)
         self._watcher = {canonical(a) for a in watcher}
         self._stamps = Stamps(zone)
-        self._programs: dict[bytes, Source | None] = {}
-        self._sessions: dict[tuple[str, bytes], str] = {}  # smtpd process -> the queue id it last opened
+        self._writers: dict[bytes, Writer | None] = {}
+        self._sessions: dict[Writer, str] = {}  # smtpd process -> the queue id it last opened
         self._tell = Teller(side, now)
         self._mail = InFlight(self._tell, self._is_own)
+        self._deliveries = Deliveries(self._mail, self._domains, self._is_own)
         self._live = False
         self.clock = 0  # ms: the latest stamp read
 
@@ -90,7 +91,7 @@ class PostfixLog:
         """
         self._live = live
         if isinstance(batch, list) and not live:
-            batch = sieve(batch, self._needles, self._mail.ids())
+            batch = sieve(batch, self._needles, self._mail.ids)
         for line in batch:
             if len(line) > LINE_LIMIT or b"\0" in line:
                 self._odd(line, near)
@@ -114,19 +115,19 @@ class PostfixLog:
 
     def _line(self, line: bytes, near: int) -> None:
         end = line.find(b"]: ")
-        program, _, pid = line[: max(end, 0)].rpartition(b" ")[2].partition(b"[")
-        source = self._source(program) if end > 0 else None
-        if source is None:
+        writer = self._writer(line[line.rfind(b" ", 0, end) + 1 : end]) if end > 0 else None
+        if writer is None:
             self._foreign(line, near)
-        elif source.bearing and not self._postfix(source, pid, line, line[end + 3 :].rstrip(b"\r"), near):
+        elif writer.bearing and not self._postfix(writer, line, line[end + 3 :].rstrip(b"\r"), near):
             self._not_understood(line, near)
 
-    def _source(self, program: bytes) -> Source | None:
-        if program not in self._programs:
-            if len(self._programs) > 1000:
-                self._programs.clear()
-            self._programs[program] = lines.source(program)
-        return self._programs[program]
+    def _writer(self, written: bytes) -> Writer | None:
+        """``postfix/smtpd[311``; the same few processes write nearly all lines."""
+        if written not in self._writers:
+            if len(self._writers) > MOST_SESSIONS:
+                self._writers.clear()
+            self._writers[written] = lines.writer(written)
+        return self._writers[written]
 
     def _odd(self, line: bytes, near: int) -> None:
         """Longer than a line can be, or with the NUL bytes that a crash leaves where lines were."""
@@ -189,49 +190,56 @@ class PostfixLog:
 
     # -- Postfix ------------------------------------------------------------------------------------
 
-    def _postfix(self, source: Source, pid: bytes, line: bytes, said: bytes, near: int) -> bool:
+    def _postfix(self, writer: Writer, line: bytes, said: bytes, near: int) -> bool:
         """Whether the line is understood."""
         head, colon, rest = said.partition(b": ")
         if head in (b"warning", b"error", b"fatal", b"panic"):
             return True
         if not colon or not (head.isalnum() and len(head) > 4):
             if said.startswith(b"disconnect from"):
-                self._hang_up(source, pid)
+                self._hang_up(writer)
                 return True
             return not _bears(said)
-        daemon = source.daemon
+        queue_id = head.decode("ascii")
+        if rest.startswith(b"to="):
+            return self._delivery(writer.daemon, queue_id, rest, line, near)
+        return self._of_queue(writer, queue_id, rest, line, near)
+
+    def _of_queue(self, writer: Writer, queue_id: str, rest: bytes, line: bytes, near: int) -> bool:
+        daemon = writer.daemon
         if daemon == "smtpd":
-            return self._smtpd(source, pid, head, rest, line, near)
+            return self._smtpd(writer, queue_id, rest, line, near)
         if daemon == "cleanup":
-            return self._cleanup(head, rest, line, near)
+            return self._cleanup(queue_id, rest, line, near)
         if daemon in ("qmgr", "oqmgr", "nqmgr"):
-            return self._qmgr(head, rest, line, near)
+            return self._qmgr(queue_id, rest, line, near)
         if daemon in ("pickup", "postsuper"):
-            self._from_disk(lines.text(head), rest, line, near)
+            self._from_disk(queue_id, rest, line, near)
             return True
         if daemon == "bounce":
             return self._bounce(rest, line, near)
-        if rest.startswith(b"to="):
-            return self._delivery(daemon, lines.text(head), rest, line, near)
         if daemon == "postscreen":
             return self._refusal(None, rest, line, near)
         return not _bears(rest)
 
-    def _smtpd(self, source: Source, pid: bytes, head: bytes, rest: bytes, line: bytes, near: int) -> bool:
-        queue_id = lines.text(head)
+    def _smtpd(self, writer: Writer, queue_id: str, rest: bytes, line: bytes, near: int) -> bool:
         if rest.startswith(b"client="):
             if queue_id != NOQUEUE:
-                self._hang_up(source, pid)
-                self._client(source, queue_id, rest, line, near)
-                self._sessions[(source.service, pid)] = queue_id
+                self._hang_up(writer)
+                self._client(writer, queue_id, rest, line, near)
+                self._sessions[writer] = queue_id
             return True
         if rest.startswith(b"proxy-accept:"):
             self._proxied(rest)
             return True
+        self._hear_helo(queue_id, rest)
+        return self._refusal(queue_id, rest, line, near)
+
+    def _hear_helo(self, queue_id: str, rest: bytes) -> None:
+        """smtpd writes it only beside what it refuses, rewrites or warns of."""
         message = self._mail.get(queue_id)
         if message is not None and message.helo is None:
             message.helo = lines.helo(rest)
-        return self._refusal(queue_id, rest, line, near)
 
     def _from_disk(self, queue_id: str, rest: bytes, line: bytes, near: int) -> None:
         """pickup takes what was posted on this host, or what postsuper -r put back under another id."""
@@ -257,9 +265,9 @@ class PostfixLog:
         if found is not None and message is not None and message.kind == "own":
             message.kind, message.client, message.helo = "outside", found[1], found[2]
 
-    def _client(self, source: Source, queue_id: str, rest: bytes, line: bytes, near: int) -> None:
+    def _client(self, writer: Writer, queue_id: str, rest: bytes, line: bytes, near: int) -> None:
         found = lines.client(rest)
-        submission = found.login is not None or source.service in ("submission", "smtps", "submissions")
+        submission = found.login is not None or writer.service in ("submission", "smtps", "submissions")
         own = found.address is not None and self._is_own(found.address)
         kind: Kind = "submission" if submission else "own" if own else "outside"
         message = self._open(queue_id, kind, line, near)
@@ -273,9 +281,9 @@ class PostfixLog:
         place = canonical(address)
         return place not in self._others and (place in self._own or loopback(place))
 
-    def _hang_up(self, source: Source, pid: bytes) -> None:
+    def _hang_up(self, writer: Writer) -> None:
         """A session went on to another message or ended: what it did not hand over is nothing."""
-        queue_id = self._sessions.pop((source.service, pid), None)
+        queue_id = self._sessions.pop(writer, None)
         if len(self._sessions) > MOST_SESSIONS:
             self._sessions.clear()
         message = self._mail.get(queue_id or "")
@@ -284,19 +292,16 @@ class PostfixLog:
         if message.dead or message.message_id is None:
             self._mail.drop(message)
 
-    def _cleanup(self, head: bytes, rest: bytes, line: bytes, near: int) -> bool:
-        queue_id = lines.text(head)
-        message = self._mail.get(queue_id)
+    def _cleanup(self, queue_id: str, rest: bytes, line: bytes, near: int) -> bool:
         if not rest.startswith(b"message-id="):
-            if message is not None and message.helo is None:
-                message.helo = lines.helo(rest)
+            self._hear_helo(queue_id, rest)
             return self._refusal(queue_id, rest, line, near)
-        if message is None:
-            message = self._open(queue_id, "internal", line, near)
+        message = self._mail.get(queue_id) or self._open(queue_id, "internal", line, near)
         message_id = lines.text(rest[len(b"message-id=") :].strip())
         if message_id not in ("", "<>"):
             self._named(message, message_id)
-        self._submitted(self._mail.get(queue_id) or message, self._moment(line, near))
+        if message.login is not None:
+            self._submitted(message, self._moment(line, near))
         return True
 
     def _named(self, message: Message, message_id: str) -> None:
@@ -310,17 +315,14 @@ class PostfixLog:
 
     def _submitted(self, message: Message, at: int) -> None:
         """An authenticated user's message; a canary's submission is the watcher's own."""
-        if message.login is None:
-            return
         if message.canary:
             if message.client is not None and len(self._watcher) < MOST_WATCHERS:
                 self._watcher.add(canonical(message.client))
-        else:
+        elif message.login is not None:
             self._use(message.login, "submission", message.client, at)
         message.login = None
 
-    def _qmgr(self, head: bytes, rest: bytes, line: bytes, near: int) -> bool:
-        queue_id = lines.text(head)
+    def _qmgr(self, queue_id: str, rest: bytes, line: bytes, near: int) -> bool:
         if rest == b"removed":
             self._removed(queue_id, line, near)
             return True
@@ -355,79 +357,18 @@ class PostfixLog:
         found = lines.delivery(rest)
         if isinstance(found, bool):
             return found
-        at = self._moment(line, near)
         message = self._mail.get(queue_id)
+        if message is None and not self._deliveries.concerns(found):
+            return True
+        at = self._moment(line, near)
         if message is None:
-            if not self._domain_of(found):
-                return True
             message = self._open(queue_id, "internal", line, near)
             message.began -= found.delay
         message.touched = self._since(at, near)
         if message.accepted is None:
             message.accepted = message.began
-        if message.root == queue_id and len(message.seen) < SEEN_LIMIT:
-            message.seen.add(zlib.crc32(f"{found.to} {found.orig_to}".encode("utf-8", "replace")))
-        self._attempt(message, daemon, queue_id, found, self._since(at, near))
+        self._deliveries.take(message, daemon, queue_id, found, message.touched)
         return True
-
-    def _attempt(self, message: Message, daemon: str, queue_id: str, found: Delivery, at: int) -> None:
-        onward = _onward(found)
-        child = self._mail.get(onward) if onward else None
-        fate: Fate
-        if child is not None and self._continues(message, child, found):
-            fate = ("passed", "", onward)
-            if child is not message:
-                self._mail.merge(message, child)
-        elif onward and found.text.startswith("forwarded as "):
-            self._mail.continue_as(message, onward)
-            fate = ("passed", "", onward)
-        else:
-            fate = (self._state(daemon, found), found.text if found.status != "sent" else "", "")
-        target = _spelled(found.to)
-        for recipient in self._recipients(message, queue_id, found, fate):
-            message.note(recipient, target, fate, at)
-        orig = _spelled(found.orig_to)
-        if self._ours(orig) and orig != target and self._ours(target) and fate[0] != "passed":
-            message.aliases.add(orig)
-            message.resolve(orig)
-        if message.told:
-            self._mail.later(message)
-
-    def _continues(self, message: Message, child: Message, found: Delivery) -> bool:
-        """Whether "queued as X" means a queue id of this log, not another host's of the same name."""
-        if child is message or found.text.startswith("forwarded as "):
-            return True
-        if child.kind in ("outside", "submission"):
-            return False
-        same = child.message_id is not None and child.message_id == message.message_id
-        return same or (child.kind == "own" and self._relay_own(found.relay))
-
-    def _relay_own(self, relay: str) -> bool:
-        return self._is_own(relay.partition("[")[2].partition("]")[0])
-
-    def _state(self, daemon: str, found: Delivery) -> State:
-        if found.status == "deferred" or found.status == "bounced":
-            return found.status
-        if daemon not in ("smtp", "lmtp") or found.relay == "none":
-            return "delivered"
-        place = found.relay.partition("[")[2].partition("]")[0]
-        return "delivered" if "/" in place or not place or self._is_own(place) else "relayed"
-
-    def _domain_of(self, found: Delivery) -> bool:
-        return self._ours(found.to) or self._ours(found.orig_to)
-
-    def _ours(self, mailbox: str) -> bool:
-        return mailbox.rpartition("@")[2].rstrip(".").lower() in self._domains and "@" in mailbox
-
-    def _recipients(self, message: Message, queue_id: str, found: Delivery, fate: Fate) -> list[str]:
-        """Whose delivery this was, in the domain's terms."""
-        if self._ours(found.to):
-            name = _spelled(found.to)
-        elif self._ours(found.orig_to):
-            name = _spelled(found.orig_to)
-        else:
-            return message.passed_to(queue_id)
-        return [] if fate[0] == "passed" and name in message.aliases else [name]
 
     # -- refusals -----------------------------------------------------------------------------------
 
@@ -438,14 +379,14 @@ class PostfixLog:
         message = self._mail.get(queue_id or "")
         found = lines.refusal(rest)
         if rest.startswith(b"hold:"):
-            if message is not None and found is not None and self._ours(found.recipient):
+            if message is not None and found is not None and self._deliveries.ours(found.recipient):
                 fate: Fate = ("deferred", f"held: {found.reply}", "")
-                name = _spelled(found.recipient)
+                name = spelled(found.recipient)
                 message.note(name, name, fate, self._since(self._moment(line, near), near))
             return True
         if message is not None and not message.active and (found is None or found.stage not in ("RCPT",)):
             message.dead = True
-        if found is not None and self._ours(found.recipient):
+        if found is not None and self._deliveries.ours(found.recipient):
             self._rejected(message, queue_id, found, self._moment(line, near))
         return True
 
@@ -453,7 +394,7 @@ class PostfixLog:
         """What access(5) calls DISCARD was taken all the same: 250, and then it was thrown away."""
         discarded = found.reply.startswith("discarded: ")
         self._tell.mail(
-            at, _spelled(found.recipient), message.message_id if message else None, found.client, found.helo,
+            at, spelled(found.recipient), message.message_id if message else None, found.client, found.helo,
             self._mail.origin(message) if message else "outside", "delivered" if discarded else "rejected",
             queue_id if queue_id != NOQUEUE else None, found.reply,
         )  # fmt: skip
@@ -469,7 +410,7 @@ class PostfixLog:
     def _use(self, user: str, service: Service, client: str | None, at: int) -> None:
         """A login without a domain is taken for one of this domain."""
         account = (user if "@" in user else f"{user}@{self._domains[0]}").lower()
-        if self._ours(account) and (client is None or canonical(client) not in self._watcher):
+        if self._deliveries.ours(account) and (client is None or canonical(client) not in self._watcher):
             self._tell.use(account, service, client, at)
 
     # -- going on after a stop ------------------------------------------------------------------------
@@ -491,19 +432,3 @@ class PostfixLog:
 def _bears(said: bytes) -> bool:
     """Whether a line that nobody could read looks like one that proves something."""
     return b"to=<" in said or b"client=" in said or b" status=" in said or b"nrcpt=" in said
-
-
-def _spelled(mailbox: str) -> str:
-    """One spelling for comparing: users write the local part in any case, a final dot says nothing."""
-    return mailbox.lower().rstrip(".")
-
-
-def _onward(found: Delivery) -> str:
-    """The queue id under which a delivered message goes on, or ""."""
-    if found.status != "sent":
-        return ""
-    for phrase in ("forwarded as ", "queued as "):
-        _, told, after = found.text.rpartition(phrase)
-        if told:
-            return after.split(" ")[0].strip("<>().,;")[:64]
-    return ""

@@ -9,7 +9,7 @@ or of lost lines. What is left out would not have made an observation, nor chang
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from probes.oldhost.lines import CUT
@@ -29,13 +29,15 @@ _NOT_IDS: Final = frozenset((b"", b"NOQUEUE", b"warning", b"error", b"fatal", b"
 _LEAST_NAMED: Final = len(b"message-id=<>") + 1
 
 
-def sieve(lines: list[bytes], needles: Collection[bytes], held: set[bytes]) -> list[bytes]:
+def sieve(lines: list[bytes], needles: Collection[bytes], in_flight: Callable[[], set[bytes]]) -> list[bytes]:
     """The lines that matter, in their order.
 
-    ``needles``: the domain's spellings, lower case; ``held``: the queue ids in flight before.
+    ``needles``: the domain's spellings, lower case; ``in_flight``: the queue ids from before.
     """
-    text = b"\n".join(lines) + b"\n"
-    if len(lines) < LEAST_LINES or b"\0" in text or max(map(len, lines), default=0) >= CUT:
+    if len(lines) < LEAST_LINES:
+        return lines
+    text, held = b"\n".join(lines) + b"\n", in_flight()
+    if b"\0" in text or max(map(len, lines), default=0) >= CUT:
         return lines
     kept, starts = _named(text, needles)
     said = _SAID.findall(text)
