@@ -15,7 +15,7 @@ from monitor.exits import Exit, Failure
 from monitor.plan import reading, values
 from monitor.plan.accounts import NotText, read_csv, read_text
 from monitor.plan.crosschecks import cross_check
-from monitor.plan.mistakes import Mistake, Wrong
+from monitor.plan.mistakes import Mistake
 from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.plan.positions import Positions
 from monitor.plan.resolvers import PUBLIC, named

@@ -2,11 +2,11 @@
 
 Many addresses are one operator's, and one address is often many caches: what counts is ``platform``.
 
-Two kinds stand in the list. ``public`` ones offer themselves to everybody: the plan's word ``public`` asks the
-unfiltered flavour of those that are known to answer reliably, a little under forty platforms. ``operator`` ones
-(access providers mostly) answer strangers without offering it: none of them is asked by default, since nobody
-invited us and one that stops answering would cost the watch its quorum; the plan's word ``all`` adds one
-address of each platform that ``public`` leaves out. Some speak DNS over TLS or HTTPS alone.
+Two kinds stand in the list. ``public`` ones offer themselves to everybody: the plan's word ``public`` asks
+the unfiltered flavour of those that are known to answer reliably, a little under forty platforms.
+``operator`` ones (access providers mostly) answer strangers without offering it: none of them is asked by
+default, since nobody invited us and one that stops answering would cost the watch its quorum; the plan's word
+``all`` adds one address of each platform that ``public`` leaves out. Some speak DoT or DoH alone.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ def test_what_is_no_resolver_is_said_and_never_asked(written: str) -> None:
 @pytest.mark.parametrize(
     "written",
     ["http://dns.google/dns-query", "https://user@dns.google/", "https:///dns-query", "https://x/\x1b[31m",
-     "https://x/a b", "https://x/#f", "https://x:0/", "https://x:65536/", "https://" + "a" * 600, "8.8.8.8:53"],
+     "https://x/a b", "https://x/#f", "https://x:0/", "https://x:65536/", "https://" + "a" * 600,
+     "8.8.8.8:53"],
 )  # fmt: skip
 def test_these_are_refused(written: str) -> None:
     with pytest.raises(Wrong):
