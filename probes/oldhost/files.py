@@ -11,6 +11,7 @@ import stat
 import time
 import zlib
 from collections import deque
+from datetime import date
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -87,13 +88,13 @@ _DATE = re.compile(r"^[-.](\d{8})(?:[-T]?(\d{2,6}))?$")
 
 
 class Sibling(Struct, frozen=True):
-    """A rotated file: ``number`` counts back from the live one, ``date`` is its name's."""
+    """A rotated file: ``number`` counts back from the live one, ``label`` is its name's date."""
 
     path: Path
     mtime: float
     inode: int
     number: int | None
-    date: str | None
+    label: str | None
 
 
 def siblings(path: Path) -> list[Sibling]:
@@ -113,8 +114,8 @@ def siblings(path: Path) -> list[Sibling]:
 def _sibling(path: Path, entry: Path) -> tuple[str, Sibling] | None:
     name = entry.name.removesuffix(entry.suffix) if entry.suffix in _OPENERS else entry.name
     rest = name[len(path.name) :] if name.startswith(path.name) else _inner(path, name)
-    number, date = _NUMBER.match(rest), _DATE.match(rest)
-    if not (number or date):
+    number, dated = _NUMBER.match(rest), _DATE.match(rest)
+    if not (number or dated):
         return None
     try:
         seen = entry.stat()
@@ -122,7 +123,7 @@ def _sibling(path: Path, entry: Path) -> tuple[str, Sibling] | None:
         return None
     if not stat.S_ISREG(seen.st_mode):
         return None
-    label = (date[1] + (date[2] or "")) if date else None
+    label = (dated[1] + (dated[2] or "")) if dated else None
     return rest, Sibling(entry, seen.st_mtime, seen.st_ino, int(number[1]) if number else None, label)
 
 
@@ -134,8 +135,8 @@ def _inner(path: Path, name: str) -> str:
 
 
 def _age(one: Sibling) -> tuple[float, str]:
-    """Oldest first: by number, by date, and by mtime where a log has both kinds."""
-    return (-one.number, "") if one.number is not None else (1.0, one.date or "")
+    """Oldest first: by number, then by date, as a log has them that changed from one kind to the other."""
+    return (-one.number, "") if one.number is not None else (1.0, one.label or "")
 
 
 def _gaps(files: list[Sibling], today: str) -> list[bool]:
@@ -151,13 +152,16 @@ def _gaps(files: list[Sibling], today: str) -> list[bool]:
 def _step(a: Sibling, b: Sibling) -> int | None:
     if a.number is not None and b.number is not None:
         return a.number - b.number
-    if a.date is None or b.date is None:
+    if a.label is None or b.label is None:
         return None
-    return _days(b.date) - _days(a.date)
+    return _days(b.label) - _days(a.label)
 
 
-def _days(date: str) -> int:
-    return int(date[:4]) * 372 + int(date[4:6]) * 31 + int(date[6:8])
+def _days(label: str) -> int:
+    try:
+        return date(int(label[:4]), int(label[4:6]), int(label[6:8])).toordinal()
+    except ValueError:
+        return 0
 
 
 # -- reading --------------------------------------------------------------------------------------------

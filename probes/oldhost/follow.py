@@ -142,7 +142,8 @@ class Follower:
         out: list[Observation] = self._ledger.cut() if step.gap else []
         if step.lines:
             out += self._log.feed(step.lines, step.near, step.live and self._caught_up)
-            self._cover_lines(step, moment)
+            if not self._told_missing:  # where the log was away, coverage begins when it is there again
+                self._cover_lines(step, moment)
         if step.missing:
             out += self._missing(moment)
         elif step.end:
@@ -169,8 +170,6 @@ class Follower:
     def _at_end(self, moment: int) -> list[Observation]:
         """The file is there, and every line in it was read."""
         out = self._log.tick(moment)
-        if moment - self._present > _MOMENT + 2 * self._every and self._told_missing:
-            out += self._ledger.cut()
         self._present, self._told_missing = moment, False
         self._ledger.cover(moment, moment)
         if not self._caught_up or moment - self._reported >= self._every:

@@ -291,6 +291,22 @@ def test_history_is_four_weeks_at_most_and_a_missing_file_is_a_gap(tmp_path: Pat
     assert [round((b - a).total_seconds() / DAY) for a, b in joined] == [2, 4, 0]
 
 
+@pytest.mark.parametrize(
+    ("days", "gaps"), [((1, 2, 3), 0), ((2, 3, 4), 1), ((1, 3, 4), 1), ((7, 14, 21), 0), ((7, 21, 28), 1)]
+)
+def test_dates_in_names_show_a_missing_file(tmp_path: Path, days: tuple[int, ...], gaps: int) -> None:
+    """``days`` ago: whatever the length of the months between."""
+    for ago in days:
+        label = datetime.fromtimestamp(now().timestamp() - ago * DAY).strftime("%Y%m%d")
+        (tmp_path / f"maillog-{label}").write_bytes(message(ago, ago * DAY + 9))
+    (tmp_path / "maillog").write_bytes(message(99, 9))
+    one = follower(tmp_path / "maillog")
+    seen = read(one)
+    one.close()
+    assert len(mails(seen)) == len(days) - (28 in days) + 1
+    assert len(spans(seen)) == gaps + 1
+
+
 def test_history_is_told_before_the_first_interval_that_reaches_now(tmp_path: Path) -> None:
     """Else its lines would be taken for live ones with a wrong clock."""
     path = tmp_path / "mail.log"
