@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +21,12 @@ MOST_DEPTH = 5  # of ways within ways, to name servers that lie elsewhere
 MOST_QUERIES = 400  # for one walk: a delegation may be made to cost (NXNSAttack)
 MOST_NAMES = 20  # name servers of one delegation
 MOST_ADDRESSES = 8  # of one name
-TRIED = 8  # servers of a zone, two at a time
+TRIED = 8  # servers of a zone
+# Two servers are asked at once, and another one each time that so long nobody has answered (as RFC 8305
+# section 5 does with connections): who is silent costs a blink, not a timeout.
+HEDGE = 0.25
+DARK = 120.0  # for so long who was silent is asked last, and not at all where it is not needed
+KEPT_DARK = 1024
 KEPT_ZONES, KEPT_NAMES = 512, 512
 KEPT_FOR = 3600.0
 
@@ -55,12 +63,23 @@ class Cut(Struct, frozen=True):
     until: float  # of the loop's clock
 
 
+class Heard(Struct, frozen=True):
+    """What one server said."""
+
+    server: Server
+    reply: Reply
+
+
 class Reached(Struct, frozen=True):
     """The end of a way: the zone that has the name, and what one of its servers said with authority;
     None where all of them are silent or know nothing of it."""
 
     cut: Cut
-    reply: Reply | None
+    heard: Heard | None
+
+    @property
+    def reply(self) -> Reply | None:
+        return None if self.heard is None else self.heard.reply
 
 
 class Trip:
@@ -95,6 +114,8 @@ class Walker:
         self._root = Cut(".", ".", (), servers, 0, float("inf"))
         self._cuts: dict[str, Cut] = {}
         self._names: dict[str, tuple[tuple[str, ...], float]] = {}
+        self._dark: dict[str, float] = {}
+        self._slow: dict[str, float] = {}
 
     # Down to a name
 
@@ -111,24 +132,24 @@ class Walker:
 
     async def _down(self, cut: Cut, question: Question, trip: Trip, stack: frozenset[str]) -> Reached:
         for _ in range(MOST_CUTS):
-            reply = await self._from(cut, question, trip, stack)
-            if reply is None or not descends(reply, cut.zone, question.name):
-                return Reached(cut, reply)
-            cut = self._keep(reply, cut.zone)
+            heard = await self._from(cut, question, trip, stack)
+            if heard is None or not descends(heard.reply, cut.zone, question.name):
+                return Reached(cut, heard)
+            cut = self._keep(heard.reply, cut.zone)
         return Reached(cut, None)
 
-    async def _from(self, cut: Cut, question: Question, trip: Trip, stack: frozenset[str]) -> Reply | None:
+    async def _from(self, cut: Cut, question: Question, trip: Trip, stack: frozenset[str]) -> Heard | None:
         """From the servers with glue, and where those are silent, from those without."""
-        reply = await self.first(await self.servers(cut, trip, stack), question, cut.zone, trip)
+        heard = await self.first(await self.servers(cut, trip, stack), question, cut.zone, trip)
         named = {server.name for server in cut.servers}
-        for name in () if reply is not None or not named else cut.names:
+        for name in () if heard is not None or not named else cut.names:
             if name in named:
                 continue
             servers = [Server(name, address) for address in await self.addresses(name, trip, stack)]
-            reply = await self.first(servers, question, cut.zone, trip)
-            if reply is not None:
+            heard = await self.first(servers, question, cut.zone, trip)
+            if heard is not None:
                 break
-        return reply
+        return heard
 
     def cut_at(self, zone: str) -> Cut | None:
         return self._root if zone == "." else self._cuts.get(zone)
@@ -169,10 +190,18 @@ class Walker:
     async def servers(self, cut: Cut, trip: Trip, stack: frozenset[str] = frozenset()) -> list[Server]:
         """Servers of a zone with their addresses; where there is no glue, some of them looked up."""
         found = list(cut.servers)
-        for name in () if found else random.sample(cut.names, len(cut.names)):
-            found += [Server(name, a) for a in await self.addresses(name, trip, stack)]
-            if len(found) >= 2:
-                break
+        if found:
+            return found
+
+        async def look(name: str) -> list[Server]:
+            return [Server(name, address) for address in await self.addresses(name, trip, stack)]
+
+        names = random.sample(cut.names, len(cut.names))
+        async with aclosing(staggered([partial(look, name) for name in names], 2 * HEDGE, 1)) as looks:
+            async for servers in looks:
+                found += servers
+                if len(found) >= 2:
+                    break
         return found
 
     async def addresses(self, name: str, trip: Trip, stack: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -187,7 +216,8 @@ class Walker:
             return ()
         servers = await self.servers(reached.cut, trip, stack | {name})
         six = await self.first(servers, Question(name, "AAAA"), reached.cut.zone, trip)
-        replies = [r for r in (reached.reply, six) if r is not None and r.outcome == "answer"]
+        both = [reached.reply, None if six is None else six.reply]
+        replies = [r for r in both if r is not None and r.outcome == "answer"]
         found = tuple(a for r in replies for a in r.rrset[:MOST_ADDRESSES])
         if found:
             self._names[name] = found, self._until(min(r.ttl for r in replies))
@@ -197,30 +227,82 @@ class Walker:
 
     async def first(
         self, servers: Sequence[Server], question: Question, zone: str, trip: Trip
-    ) -> Reply | None:
-        """The first useful word of a zone's servers, two asked at a time, both address families early."""
-        order = trip.patient(mixed(servers))[:TRIED]
-        for start in range(0, len(order), 2):
-            tasks = [
-                asyncio.ensure_future(self.ask(server, question, trip)) for server in order[start : start + 2]
-            ]
-            try:
-                for coming in asyncio.as_completed(tasks):
-                    reply = await coming
-                    if reply is not None and useful(reply, zone, question.name):
-                        return reply
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+    ) -> Heard | None:
+        """The first useful word of a zone's servers, both address families early."""
+        several = {server.address: server for server in self._ordered(trip.patient(mixed(servers)))}
+        order = list(several.values())[:TRIED]
+        began: dict[str, float] = {}
+
+        async def ask(server: Server) -> tuple[Server, Reply | None]:
+            began[server.address] = self._clock()
+            return server, await self.ask(server, question, trip)
+
+        async with aclosing(staggered([partial(ask, server) for server in order], HEDGE, 2)) as answers:
+            async for server, reply in answers:
+                began.pop(server.address, None)
+                if reply is not None and useful(reply, zone, question.name):
+                    late = self._clock() - HEDGE
+                    self._note(self._slow, [address for address, at in began.items() if at < late])
+                    return Heard(server, reply)
         return None
+
+    def _ordered(self, servers: Sequence[Server]) -> list[Server]:
+        """Who was silent or slow of late comes last."""
+        now = self._clock()
+
+        def rank(server: Server) -> tuple[bool, bool]:
+            dark, slow = self._dark.get(server.address, now), self._slow.get(server.address, now)
+            return dark > now, slow > now
+
+        return sorted(servers, key=rank)
+
+    def _note(self, book: dict[str, float], addresses: Iterable[str]) -> None:
+        for address in addresses:
+            book.pop(address, None)
+            book[address] = self._clock() + DARK
+            if len(book) > KEPT_DARK:
+                del book[next(iter(book))]
+
+    def is_dark(self, server: Server) -> bool:
+        """Whether it was silent when it was last asked, not long ago."""
+        return self._dark.get(server.address, 0.0) > self._clock()
 
     async def ask(self, server: Server, question: Question, trip: Trip) -> Reply | None:
         if not trip.may():
             return None
         reply = await self.exchange.ask(server.address, question, rd=False, timeout=QUERY_TIMEOUT, nsid=False)
         trip.heard(server, reply)
+        if reply.outcome in ("timeout", "unreachable"):
+            self._note(self._dark, [server.address])
+        else:
+            self._dark.pop(server.address, None)
         return reply
+
+
+T = TypeVar("T")
+
+
+async def staggered(
+    makers: Sequence[Callable[[], Coroutine[None, None, T]]], delay: float, at_once: int
+) -> AsyncGenerator[T, None]:
+    """Results in the order in which they come. ``at_once`` are begun at once; another one whenever one has
+    ended, or none has for ``delay`` seconds. Whoever does not read to the end closes it (``aclosing``)."""
+    left, tasks = list(makers), set[asyncio.Task[T]]()
+    try:
+        while left or tasks:
+            begun = at_once if not tasks else 1
+            tasks |= {asyncio.ensure_future(make()) for make in left[:begun]}
+            del left[:begun]
+            done: set[asyncio.Task[T]] = set()
+            done, tasks = await asyncio.wait(
+                tasks, timeout=delay if left else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                yield task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def useful(reply: Reply, zone: str, name: str) -> bool:
