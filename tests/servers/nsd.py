@@ -81,6 +81,11 @@ class Nsd:
         answer = asked(self.address, 53, apex, "SOA")
         return answer.answer[0][0].serial if answer is not None and answer.answer else None
 
+    def serves(self, apex: str, serial: int) -> bool:
+        """Whether this serial is all that is served: while NSD reloads, its old process and its new one
+        answer by turns."""
+        return all(self.serial(apex) == serial for _ in range(10))
+
 
 def asked(address: str, port: int, name: str, kind: str, timeout: float = 0.5) -> dns.message.Message | None:
     """One question over UDP; None where no answer comes."""

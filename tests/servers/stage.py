@@ -126,11 +126,11 @@ class Stage:
         self._serial += 1
         zones.write_domain(self.primary.directory, self.addresses, self._serial, self._ttl, mx)
         self.primary.reload(APEX)
-        wait_until(lambda: self.primary.serial(APEX) == self._serial, "the primary serves the change")
+        wait_until(lambda: self.primary.serves(APEX, self._serial), "the primary serves the change")
 
     def secondary_catches_up(self) -> None:
         self.secondary.transfer(APEX)
-        wait_until(lambda: self.secondary.serial(APEX) == self._serial, "the secondary serves the change")
+        wait_until(lambda: self.secondary.serves(APEX, self._serial), "the secondary serves the change")
 
     def copy(self) -> int:
         """What lies on old and not on new is appended there, as a last run of imapsync does. How many."""

@@ -41,15 +41,15 @@ class Watching:
         return [word for word, _ in groupby(line.split()[1].rstrip(":") for line in self.lines)]
 
     async def until(self, holds: Callable[[Watching], object], what: str) -> None:
-        """Wait for printed lines until ``holds``. Raises ``AssertionError`` with all of them where it never
-        does, or where the watch ends."""
+        """Wait for printed lines until ``holds``. Raises ``AssertionError`` where it never does, or where the
+        watch ends."""
         try:
             async with asyncio.timeout(PATIENCE), self._news:
                 while not holds(self):
-                    assert not self._tasks[0].done(), f"the watch ended before: {what}\n{self}"
+                    assert not self._tasks[0].done(), f"the watch ended before: {what}"
                     await self._news.wait()
         except TimeoutError:
-            raise AssertionError(f"never: {what}\n{self}") from None
+            raise AssertionError(f"never: {what}") from None
 
     async def verdict(self, word: str) -> None:
         await self.until(lambda w: w.verdicts and w.verdicts[-1] == word, word)
