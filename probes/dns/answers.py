@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +27,7 @@ MOST_ALIASES = 16
 # Types whose rdata is names and numbers only: lower case is the same data (RFC 4343 section 3).
 _LOWERED = frozenset({"A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV"})
 _RECOGNISED = _LOWERED | {"TXT"}
+_LONGEST = 0x7FFFFFFF
 _SINGLE = frozenset({"CNAME", "SOA"})
 # RFC 8914 sections 4.7 to 4.13: the validator found the data bogus.
 _BOGUS = frozenset(range(6, 13))
@@ -90,61 +91,83 @@ class Read(Struct, frozen=True):
 
 
 MALFORMED = Decoded(Content(outcome="malformed"))
-_Key = tuple[Query, tuple[bytes, ...]]
 Unpack = Callable[[bytes], tuple[Any, ...]]
-_NONE: dict[str, Unpack] = {}
+_Key = tuple[Query, int, bytes]  # the question, the answer's length, its header but the id
+
+
+class _Layout:
+    """One way in which answers to a question are laid out, and those that are known, by all that is not a
+    TTL, an id or the question."""
+
+    __slots__ = ("form", "known", "unpack")
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+        self.unpack: Unpack = struct.Struct(form).unpack
+        self.known: dict[tuple[bytes, ...], Decoded] = {}
 
 
 class Answers:
-    """Remembers what it decoded. ``read`` never raises, whatever the bytes."""
+    """Remembers what it decoded. ``read`` never raises, whatever the bytes.
+
+    ``decoded`` counts what was new. The oldest are forgotten beyond ``kept``.
+    """
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        self._known: OrderedDict[_Key, Decoded] = OrderedDict()
-        self._layouts: OrderedDict[tuple[Query, int], dict[str, Unpack]] = OrderedDict()
+        self._layouts: dict[_Key, list[_Layout]] = {}
+        self._order: deque[tuple[_Key, _Layout, tuple[bytes, ...]]] = deque()
         self.decoded = 0
 
     def read(self, wire: bytes, query: Query) -> Read:
         """``wire`` is at least a header and the question of ``query``."""
-        for unpack in self._layouts.get((query, len(wire)), _NONE).values():
-            parts = unpack(wire)
-            key = (query, (parts[0], *parts[1::2]))
-            found = self._known.get(key)
+        for layout in self._layouts.get((query, len(wire), wire[2:HEADER]), ()):
+            parts = layout.unpack(wire)
+            found = layout.known.get(parts[::2])
             if found is not None:
-                self._known.move_to_end(key)
-                return _timed(found, parts[2::2])
+                return _timed(found, parts[1::2])
         return self._new(wire, query)
 
     def _new(self, wire: bytes, query: Query) -> Read:
         self.decoded += 1
-        places = ttl_places(wire, HEADER + query.length)
+        start = HEADER + query.length
+        places = ttl_places(wire, start)
         if places is None:
             return _timed(MALFORMED, ())
         found = decode(wire, query)
-        form = layout(len(wire), query.length, places)
+        form = layout_of(len(wire), start, places)
         parts = struct.unpack(form, wire)
         usual = query.question.type in _RECOGNISED and len(wire) <= LONGEST_KEPT
         if usual and recognisable(wire, places):
-            self._keep(query, len(wire), form, (parts[0], *parts[1::2]), found)
-        return _timed(found, parts[2::2])
+            self._keep((query, len(wire), wire[2:HEADER]), form, parts[::2], found)
+        return _timed(found, parts[1::2])
 
-    def _keep(self, query: Query, size: int, form: str, parts: tuple[bytes, ...], found: Decoded) -> None:
-        self._known[query, parts] = found
-        if len(self._known) > self._kept:
-            self._known.popitem(last=False)
-        layouts = self._layouts.setdefault((query, size), {})
-        if form not in layouts:
-            layouts[form] = struct.Struct(form).unpack
-        if len(layouts) > LAYOUTS:
-            del layouts[next(iter(layouts))]
-        if len(self._layouts) > self._kept:
-            self._layouts.popitem(last=False)
+    def _keep(self, key: _Key, form: str, parts: tuple[bytes, ...], found: Decoded) -> None:
+        layouts = self._layouts.setdefault(key, [])
+        layout = next((known for known in layouts if known.form == form), None)
+        if layout is None:
+            layout = _Layout(form)
+            layouts.append(layout)
+            if len(layouts) > LAYOUTS:
+                del layouts[0]
+        layout.known[parts] = found
+        self._order.append((key, layout, parts))
+        if len(self._order) > self._kept:
+            self._forget()
+
+    def _forget(self) -> None:
+        key, layout, parts = self._order.popleft()
+        layout.known.pop(parts, None)
+        layouts = self._layouts.get(key, [])
+        if not layout.known and layout in layouts:
+            layouts.remove(layout)
+            if not layouts:
+                del self._layouts[key]
 
 
-def layout(size: int, question: int, places: Sequence[int]) -> str:
-    """How ``struct`` takes a message apart: the header but its id, then octets and TTLs in turn, then
-    what remains."""
-    form, at = [f"!2x10s{question}x"], HEADER + question
+def layout_of(size: int, start: int, places: Sequence[int]) -> str:
+    """How ``struct`` takes a message apart from ``start`` on: octets and TTLs in turn, then what remains."""
+    form, at = [f"!{start}x"], start
     for place in places:
         form.append(f"{place - at}sI")
         at = place + 4
@@ -164,7 +187,8 @@ def _timed(found: Decoded, ttls: Sequence[int]) -> Read:
 
 def _least(ttls: Sequence[int], which: Sequence[int]) -> int:
     """RFC 2181 section 8: a TTL with the most significant bit set is 0."""
-    return min(0 if ttls[i] > 0x7FFFFFFF else ttls[i] for i in which)
+    some = [ttls[i] for i in which]
+    return 0 if max(some) > _LONGEST else min(some)
 
 
 def decode(wire: bytes, query: Query) -> Decoded:

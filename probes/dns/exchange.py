@@ -19,20 +19,23 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import OrderedDict
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from probes.dns.answers import RCODES, Answers, Content, Soa
 from probes.dns.encrypted import Encrypted
+from probes.dns.gates import Gate, Gates, entered, leave
 from probes.dns.links import Failure
+from probes.dns.reply import Reply, silent
+from probes.dns.sockets import Address
+from probes.dns.sweep import Sweep, Told
 from probes.dns.tcp import ask_tcp
-from probes.dns.udp import Arrival, Server, Silence, Udp, is_bare
-from probes.dns.via import TCP, UDP, Via, doh, doq, dot
-from probes.dns.wire import Query, Question
+from probes.dns.udp import Arrival, Asked, Server, Silence, Udp
+from probes.dns.via import TCP, UDP, How, Via, doh, doq, dot
+from probes.dns.wire import HEADER, TC, Query, Question
 from probes.endpoints import Endpoints
-from probes.observation import DnsOutcome
 
 __all__ = [
     "TCP", "UDP", "Content", "Exchange", "Question", "Reply", "Soa", "Via", "doh", "doq", "dot",
@@ -49,48 +52,17 @@ QUERIES = 4096  # whose wire is kept
 ELSEWHERE = 900.0  # seconds for which a server is not asked again for a name that is not its own
 ELSEWHERE_NAMES = 64
 _FORMERR, _NOTIMP = 1, 4
-_TC = 0x02
 
 
-class Reply(Struct, frozen=True, kw_only=True):
-    """What came of one question.
+class Noted(Struct, frozen=True):
+    """Datagrams in the name of one server. ``unmatched``: how many answered nothing that was asked.
 
-    ``ttl`` in seconds: the least along the aliases and the RRset; for a negative answer the negative TTL.
-    ``ns_ttl``: of the NS RRset in the authority section. ``transport``: the one it came by (``udp``, ``tcp``,
-    ``dot``, ``doh``, ``doq``). ``detail``: why an encrypted transport brought no answer, for people.
+    ``sources``: other addresses, from which questions that were put to it were answered so often: then it
+    only forwards them.
     """
 
-    content: Content
-    transport: str
-    detail: str = ""
-    ttl: int = 0
-    ns_ttl: int = 0
-    rtt_ms: float | None = None
-    wire: bytes = b""
-
-    @property
-    def outcome(self) -> DnsOutcome:
-        return self.content.outcome
-
-    @property
-    def rrset(self) -> tuple[str, ...]:
-        return self.content.rrset
-
-    @property
-    def aa(self) -> bool:
-        return self.content.aa
-
-    @property
-    def ede(self) -> tuple[int, ...]:
-        return self.content.ede
-
-    @property
-    def nsid(self) -> str | None:
-        return self.content.nsid
-
-    @property
-    def soa(self) -> Soa | None:
-        return self.content.soa
+    unmatched: int = 0
+    sources: dict[str, int] = {}
 
 
 class Exchange:
@@ -106,12 +78,13 @@ class Exchange:
     ) -> None:  # fmt: skip
         self._endpoints = endpoints or Endpoints()
         self._clock = asyncio.get_running_loop().time
-        self._all = asyncio.Semaphore(in_flight)
+        self._all = Gate(in_flight)
         self._per_server, self._per_platform = per_server, per_platform
-        self._platforms: OrderedDict[str, asyncio.Semaphore] = OrderedDict()
+        self._platforms: OrderedDict[str, Gate] = OrderedDict()
         self._servers: OrderedDict[str, Server] = OrderedDict()
+        self._reals: dict[Address, Server] = {}
         self._queries: OrderedDict[tuple[Question, bool, bool, bool, bool, bool], Query] = OrderedDict()
-        self._udp = Udp(ports)
+        self._udp = Udp(ports, self._reals.get)
         self._encrypted = Encrypted(self._endpoints, ca_file)
         self.answers = Answers()
 
@@ -119,6 +92,11 @@ class Exchange:
     def dropped(self) -> int:
         """Datagrams that came and answered nothing that was asked."""
         return self._udp.dropped
+
+    def noted(self, address: str) -> Noted:
+        """What came in the name of this server that was not taken for an answer."""
+        server = self.server(address)
+        return Noted() if server is None else Noted(server.unmatched, dict(server.sources))
 
     async def ask(
         self, address: str, question: Question, *, rd: bool, timeout: float = TIMEOUT,
@@ -129,89 +107,121 @@ class Exchange:
         ``platform``: whose server it is, if that is to bound what is under way. ``dnssec``: with the
         signatures (RFC 4035 section 3.2.1), and with the answer's ``wire``.
         """
-        server = self._server(address)
+        server = self.server(address)
         if server is None:
-            return _silent("unreachable", via.transport)
-        async with server.gate, self._platform(platform), self._all:
-            deadline = self._clock() + timeout
-            if edns and server.edns:
-                query = self._query(question, rd, True, nsid, via.encrypted, dnssec)
-                reply = await self._once(address, server, query, deadline, via)
-                if reply.content.rcode not in (_FORMERR, _NOTIMP):
-                    return reply
-            # RFC 6891 section 7: FORMERR or NOTIMP may be all that an old server says to an OPT record
-            query = self._query(question, rd, False, False, False, False)
-            reply = await self._once(address, server, query, deadline, via)
-            if edns and reply.content.outcome not in ("timeout", "unreachable", "malformed"):
-                server.edns = False
-            return reply
+            return silent("unreachable", via.transport)
+        gates = self.gates(server, platform)
+        await entered(gates)
+        try:
+            how = How(rd=rd, edns=edns, nsid=nsid, dnssec=dnssec, via=via)
+            return await self.talk(address, server, question, how, self._clock() + timeout)
+        finally:
+            leave(gates)
+
+    async def sweep(
+        self, pairs: Iterable[tuple[str, Question]], told: Told, *, rd: bool, timeout: float = TIMEOUT,
+        nsid: bool = True, platforms: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Ask many by UDP (TCP where an answer is cut short), and tell each reply as it comes.
+
+        ``pairs`` of address and question are taken as they can be asked, within the same bounds as ``ask``;
+        ``told(address, question, reply)`` is called for each of them, in the order of the replies.
+        ``platforms``: by address. Raises what ``pairs`` or ``told`` raise, which ends the sweep.
+        """
+        await Sweep(self, pairs, told, How(rd=rd, nsid=nsid), timeout, platforms or {}).run()
+
+    # What a sweep is made of, too
+
+    def start(self, asked: Asked) -> None:
+        self._udp.start(asked)
+
+    async def talk(
+        self, address: str, server: Server, question: Question, how: How, deadline: float,
+        arrived: Arrival | None = None,
+    ) -> Reply:  # fmt: skip
+        """``arrived``: what has come by UDP already, to the question with EDNS if the server takes that."""
+        if how.edns and server.edns:
+            query = self.query(question, how, True)
+            reply = await self._once(address, server, query, how.via, deadline, arrived)
+            if reply.content.rcode not in (_FORMERR, _NOTIMP):
+                return reply
+            arrived = None
+        # RFC 6891 section 7: FORMERR or NOTIMP may be all that an old server says to an OPT record
+        query = self.query(question, how, False)
+        reply = await self._once(address, server, query, how.via, deadline, arrived)
+        if how.edns and reply.content.outcome not in ("timeout", "unreachable", "malformed"):
+            server.edns = False
+        return reply
 
     async def _once(
-        self, address: str, server: Server, query: Query | None, deadline: float, via: Via
-    ) -> Reply:
+        self, address: str, server: Server, query: Query | None, via: Via, deadline: float,
+        arrived: Arrival | None,
+    ) -> Reply:  # fmt: skip
         if query is None:
-            return _silent("malformed", via.transport)
-        event, by = await self._carried(address, server, query, deadline, via)
+            return silent("malformed", via.transport)
+        by: str = via.transport
+        event: Arrival | Failure
+        if via.encrypted:
+            event = await self._encrypted.ask(address, via, query, deadline)
+        else:
+            event, by = await self._plain(server, query, via, deadline, arrived)
         if isinstance(event, Failure):
-            return _silent(event.outcome, by, event.detail)
-        return self._read(event, query, by)
+            return silent(event.outcome, by, event.detail)
+        return self.read(event, query, by)
 
-    def _read(self, event: Arrival, query: Query, by: str) -> Reply:
-        rtt = round((event.came - event.sent) * 1000, 3)
-        if is_bare(event.wire):
-            rcode = event.wire[3] & 0x0F
-            content = Content(outcome=RCODES.get(rcode, "servfail"), rcode=rcode)
-            return Reply(content=content, transport=by, rtt_ms=rtt)
-        read = self.answers.read(event.wire, query)
-        wire = event.wire if query.dnssec else b""
-        return Reply(
-            content=read.content, transport=by, ttl=read.ttl, ns_ttl=read.ns_ttl, rtt_ms=rtt, wire=wire
-        )
-
-    async def _carried(
-        self, address: str, server: Server, query: Query, deadline: float, via: Via
+    async def _plain(
+        self, server: Server, query: Query, via: Via, deadline: float, arrived: Arrival | None
     ) -> tuple[Arrival | Failure, str]:
         """What came, and by which transport."""
-        if via.encrypted:
-            return await self._encrypted.ask(address, via, query, deadline), via.transport
         if via.transport == "udp":
-            event = await self._udp.ask(server, query, deadline)
-            if isinstance(event, str) or not event.wire[2] & _TC:
+            event = arrived or await self._udp.ask(server, query, deadline)
+            if isinstance(event, str) or not event.wire[2] & TC:
                 return _or_failure(event), "udp"
         return _or_failure(await ask_tcp(server.real, query, deadline)), "tcp"
 
-    def _platform(self, name: str) -> AbstractAsyncContextManager[None]:
-        if not name:
-            return nullcontext()
-        gate = self._platforms.get(name)
+    def read(self, event: Arrival, query: Query, by: str) -> Reply:
+        wire = event.wire
+        rtt = int((event.came - event.sent) * 1e6) / 1000
+        if len(wire) == HEADER:
+            rcode = wire[3] & 0x0F
+            content = Content(outcome=RCODES.get(rcode, "servfail"), rcode=rcode)
+            return Reply(content, by, rtt_ms=rtt)
+        read = self.answers.read(wire, query)
+        return Reply(read.content, by, read.ttl, read.ns_ttl, rtt, "", wire if query.dnssec else b"")
+
+    def gates(self, server: Server, platform: str) -> Gates:
+        if not platform:
+            return server.gates
+        gate = self._platforms.get(platform)
         if gate is None:
-            gate = self._platforms[name] = asyncio.Semaphore(self._per_platform)
+            gate = self._platforms[platform] = Gate(self._per_platform)
             if len(self._platforms) > PLATFORMS:
                 self._platforms.popitem(last=False)
-        return gate
+        return (*server.gates, gate)
 
-    def _server(self, address: str) -> Server | None:
+    def server(self, address: str) -> Server | None:
         """None where the address is none."""
         server = self._servers.get(address)
         if server is None:
             host, port = self._endpoints.real(address, UDP.port)
             try:
-                server = Server((str(ipaddress.ip_address(host)), port), self._per_server)
+                real = str(ipaddress.ip_address(host)), port
             except ValueError:
                 return None
-            self._servers[address] = server
+            server = Server(real, (Gate(self._per_server), self._all))
+            self._servers[address] = self._reals[real] = server
             if len(self._servers) > SERVERS:
-                self._servers.popitem(last=False)
+                self._reals.pop(self._servers.popitem(last=False)[1].real, None)
         return server
 
-    def _query(
-        self, question: Question, rd: bool, edns: bool, nsid: bool, padded: bool, dnssec: bool
-    ) -> Query | None:
-        key = (question, rd, edns, nsid, padded, dnssec)
+    def query(self, question: Question, how: How, edns: bool) -> Query | None:
+        """None where there is no such question. Without EDNS, nothing else of it can be wished for."""
+        nsid, padded, dnssec = edns and how.nsid, edns and how.via.encrypted, edns and how.dnssec
+        key = (question, how.rd, edns, nsid, padded, dnssec)
         query = self._queries.get(key)
         if query is None:
             try:
-                query = Query(question, rd=rd, edns=edns, nsid=nsid, padded=padded, dnssec=dnssec)
+                query = Query(question, rd=how.rd, edns=edns, nsid=nsid, padded=padded, dnssec=dnssec)
             except ValueError:
                 return None
             self._queries[key] = query
@@ -223,11 +233,11 @@ class Exchange:
 
     def elsewhere(self, address: str, name: str) -> bool:
         """Whether this server has lately said that a name is not its own."""
-        server = self._server(address)
+        server = self.server(address)
         return server is not None and server.elsewhere.get(name, 0.0) > self._clock()
 
     def note_elsewhere(self, address: str, name: str) -> None:
-        server = self._server(address)
+        server = self.server(address)
         if server is None:
             return
         server.elsewhere.pop(name, None)
@@ -242,7 +252,3 @@ class Exchange:
 
 def _or_failure(event: Arrival | Silence) -> Arrival | Failure:
     return Failure(event) if isinstance(event, str) else event
-
-
-def _silent(outcome: DnsOutcome, transport: str, detail: str = "") -> Reply:
-    return Reply(content=Content(outcome=outcome), transport=transport, detail=detail)

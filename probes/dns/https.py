@@ -43,7 +43,7 @@ class DohLink(StreamLink):
 
     def send(self, asked: Asked) -> int:
         # RFC 8484 section 4.1: an id of 0, so that HTTP's caches know the same question again
-        wire, _ = asked.query.patched(0, b"")
+        wire, _ = asked.query.patched(b"\0\0", b"")
         stream = self._http.get_next_available_stream_id()
         body = wire if self._via.method == "POST" else b""
         self._http.send_headers(stream, self._request(wire), end_stream=not body)

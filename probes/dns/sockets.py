@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import errno
 import os
-import random
 import socket
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from probes.dns.noise import Noise
 
 READ = 4096  # octets of one datagram; we ask for 1232 at most
 READS = 64  # datagrams taken before the loop has its turn again
@@ -29,39 +30,68 @@ Arrived = Callable[["Port", bytes, Address], None]
 
 
 class Port:
-    """One socket and the queries that wait for an answer at it, by id."""
+    """One socket and the queries that wait for an answer at it, by id (2 octets).
 
-    __slots__ = ("sock", "uses", "waiting")
+    ``leaving``: it takes no more of them, and is to be closed when the last has gone.
+    """
 
-    def __init__(self, sock: socket.socket) -> None:
+    __slots__ = ("_loop", "_refused", "leaving", "open", "sock", "uses", "waiting")
+
+    def __init__(self, sock: socket.socket, refused: Arrived) -> None:
         self.sock = sock
+        self.open, self.leaving = True, False
         self.uses = 0
-        self.waiting: dict[int, Any] = {}
+        self.waiting: dict[bytes, Any] = {}
+        self._refused = refused
+        self._loop = asyncio.get_running_loop()
 
-    def free_id(self) -> int:
+    def free_id(self) -> bytes:
         """A random id that no waiting query has (RFC 5452 section 9.2)."""
         while True:
-            id_ = int.from_bytes(os.urandom(2), "big")
+            id_ = os.urandom(2)
             if id_ not in self.waiting:
                 return id_
+
+    def drain(self) -> bool:
+        """Take the refusals that the kernel keeps for this socket; whether there were any."""
+        if sys.platform != "linux":
+            return False
+        some = False
+        for _ in range(READS):
+            try:
+                data, ancillary, _, target = self.sock.recvmsg(READ, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                return some
+            some = True
+            if not _too_big(ancillary):
+                self._refused(self, data, target[:2])
+        return some
+
+    def close(self) -> None:
+        if self.open:
+            self.open = False
+            self._loop.remove_reader(self.sock.fileno())
+            self.sock.close()
 
 
 class Ports:
     """A few sockets of one address family, opened when first needed."""
 
-    def __init__(self, family: socket.AddressFamily, size: int, arrived: Arrived, refused: Arrived) -> None:
-        self._family, self._size = family, size
+    def __init__(
+        self, family: socket.AddressFamily, size: int, noise: Noise, arrived: Arrived, refused: Arrived
+    ) -> None:
+        self._family, self._size, self._noise = family, size, noise
         self._arrived, self._refused = arrived, refused
         self._loop = asyncio.get_running_loop()
         self._ports: list[Port] = []
-        self._leaving: set[Port] = set()
-        self._random = random.SystemRandom()
+        self._leaving: list[Port] = []
 
     def take(self) -> Port:
         """A random port to ask from. Raises ``OSError`` where no socket is to be had."""
         if len(self._ports) < self._size:
             self._add()
-        index = self._random.randrange(len(self._ports))
+        noise = self._noise.take(2)
+        index = (noise[0] << 8 | noise[1]) % len(self._ports)
         port = self._ports[index]
         port.uses += 1
         if port.uses > USES or len(port.waiting) > IDS // 2:
@@ -77,21 +107,24 @@ class Ports:
 
     def _changed(self, index: int) -> Port:
         port = self._ports[index]
-        fresh = self._open()
-        self._ports[index] = fresh
-        self._leaving.add(port)
-        self.left(port)
+        try:
+            fresh = self._ports[index] = self._open()
+        except OSError:
+            return port
+        self._leaving = [old for old in self._leaving if old.open]
+        if port.waiting:
+            port.leaving = True
+            self._leaving.append(port)
+        else:
+            port.close()
         return fresh
 
-    def left(self, port: Port) -> None:
-        """A query has gone from this port; one that is on its way out closes with its last query."""
-        if port in self._leaving and not port.waiting:
-            self._leaving.discard(port)
-            self._shut(port)
+    def all(self) -> list[Port]:
+        return [*self._ports, *self._leaving]
 
     def close(self) -> None:
-        for port in (*self._ports, *self._leaving):
-            self._shut(port)
+        for port in self.all():
+            port.close()
         self._ports.clear()
         self._leaving.clear()
 
@@ -102,7 +135,7 @@ class Ports:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             self._options(sock)
             sock.bind(("::" if self._family == socket.AF_INET6 else "0.0.0.0", 0))
-            port = Port(sock)
+            port = Port(sock, self._refused)
             self._loop.add_reader(sock.fileno(), self._read, port)
         except BaseException:
             sock.close()
@@ -118,10 +151,6 @@ class Ports:
             with contextlib.suppress(OSError):
                 sock.setsockopt(*level[self._family == socket.AF_INET], 1)
 
-    def _shut(self, port: Port) -> None:
-        self._loop.remove_reader(port.sock.fileno())
-        port.sock.close()
-
     def _read(self, port: Port) -> None:
         recvfrom, arrived = port.sock.recvfrom, self._arrived
         for _ in range(READS):
@@ -130,27 +159,12 @@ class Ports:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                if not self.drain(port):
+                if not port.drain():
                     return
                 continue
-            arrived(port, data, sender[:2])
-            if port.sock.fileno() < 0:  # it was the last of a port on its way out
+            arrived(port, data, sender if len(sender) == 2 else sender[:2])
+            if not port.open:  # it was the last of a port on its way out
                 return
-
-    def drain(self, port: Port) -> bool:
-        """Take the refusals that the kernel keeps for this socket; whether there were any."""
-        if sys.platform != "linux":
-            return False
-        some = False
-        for _ in range(READS):
-            try:
-                data, ancillary, _, target = port.sock.recvmsg(READ, 512, socket.MSG_ERRQUEUE)
-            except OSError:
-                return some
-            some = True
-            if not _too_big(ancillary):
-                self._refused(port, data, target[:2])
-        return some
 
 
 def _too_big(ancillary: list[tuple[int, int, bytes]]) -> bool:

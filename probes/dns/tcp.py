@@ -7,9 +7,7 @@ import os
 
 from probes.dns.sockets import Address
 from probes.dns.udp import Arrival, Silence, is_bare
-from probes.dns.wire import HEADER, Query, same_question
-
-_TC = 0x02
+from probes.dns.wire import HEADER, TC, Query, same_question
 
 
 async def ask_tcp(real: Address, query: Query, deadline: float) -> Arrival | Silence:
@@ -32,7 +30,7 @@ async def _exchange(
 ) -> Arrival | Silence:
     clock = asyncio.get_running_loop().time
     noise = os.urandom(2)
-    wire, _ = query.patched(noise[0] << 8 | noise[1], b"")
+    wire, _ = query.patched(noise, b"")
     sent = clock()
     writer.write(len(wire).to_bytes(2, "big") + wire)
     try:
@@ -48,7 +46,7 @@ async def _exchange(
 
 def fits(answer: bytes, query: Query) -> bool:
     """A whole response to this question. TC has no meaning by TCP (RFC 2181 section 9)."""
-    if len(answer) < HEADER or answer[2] & 0xF8 != 0x80 or answer[2] & _TC:
+    if len(answer) < HEADER or answer[2] & 0xF8 != 0x80 or answer[2] & TC:
         return False
     said = answer[HEADER : HEADER + query.length]
     repeated = answer[4:6] == b"\0\1" and len(said) == query.length and same_question(said, query.plain)

@@ -83,7 +83,7 @@ class DotLink(StreamLink):
         id_ = int.from_bytes(os.urandom(2), "big")
         while id_ in self.waiting:
             id_ = (id_ + 1) & 0xFFFF
-        wire, _ = asked.query.patched(id_, b"")
+        wire, _ = asked.query.patched(id_.to_bytes(2, "big"), b"")
         self.waiting[id_] = asked
         self.transport.write(len(wire).to_bytes(_LENGTH, "big") + wire)
         return id_

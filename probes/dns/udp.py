@@ -2,23 +2,29 @@
 
 An answer is taken only from the address and port that were asked, with the id and the question as they
 were sent (RFC 5452 section 9.1), letter for letter where the server keeps the case of names (0x20).
+All of it is done in the loop's own calls: a question needs no task of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
-from typing import Literal
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from probes.dns.deadlines import Deadlines
+from probes.dns.gates import Gates
+from probes.dns.noise import Noise
 from probes.dns.sockets import Address, Port, Ports
 from probes.dns.wire import HEADER, Query, same_question
 
 FIRST_SHARE = 0.4  # of the time, for the first of two questions
+MOST_SOURCES = 8  # addresses that answered in place of one server, and are remembered
+_ONE = b"\0\1"  # question
 _LOST = (errno.EAGAIN, errno.ENOBUFS)
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
@@ -26,177 +32,213 @@ Silence = Literal["timeout", "unreachable", "malformed"]
 
 
 class Arrival(Struct, frozen=True):
-    """An answer's octets; when its question was sent and when it came (the loop's clock).
-
-    ``exact``: it repeats the question as it was sent, letter for letter if the letters were mixed.
-    """
+    """An answer's octets; when its question was sent and when it came (the loop's clock)."""
 
     wire: bytes
     sent: float
     came: float
-    exact: bool = True
 
 
 class Server:
-    """What is known of one address: where it really is, and what it can't do."""
+    """What is known of one address: where it really is, what it can't do, what came that was not asked for.
 
-    __slots__ = ("edns", "elsewhere", "family", "gate", "keeps_case", "real")
+    ``unmatched``: datagrams from it that answered no question under way, or were forged in its name;
+    ``sources``: other addresses from which questions that were put to it have been answered, and how often.
+    """
 
-    def __init__(self, real: Address, limit: int) -> None:
-        self.real = real
+    __slots__ = ("edns", "elsewhere", "family", "gates", "keeps_case", "real", "sources", "unmatched")
+
+    def __init__(self, real: Address, gates: Gates) -> None:
+        self.real, self.gates = real, gates
         self.family = socket.AF_INET6 if ":" in real[0] else socket.AF_INET
-        self.gate = asyncio.Semaphore(limit)
         self.keeps_case = True
         self.edns = True
         self.elsewhere: dict[str, float] = {}
+        self.unmatched = 0
+        self.sources: Counter[str] = Counter()
+
+    def answered_from(self, source: str) -> None:
+        if source in self.sources or len(self.sources) < MOST_SOURCES:
+            self.sources[source] += 1
+        else:
+            self.unmatched += 1
 
 
-class _Asked:
-    """One question on its way: what was sent for it, and the future of who waits."""
+class Asked:
+    """One question on its way, and what was sent for it. A subclass says what happens when it is settled."""
 
-    __slots__ = ("future", "query", "sent", "server", "slot")
+    __slots__ = ("deadline", "query", "sent", "server", "slot", "tries")
 
-    def __init__(self, server: Server, query: Query, future: asyncio.Future[Arrival | Silence]) -> None:
-        self.server, self.query, self.future = server, query, future
-        self.sent: list[tuple[Ports, Port, int]] = []
-        self.slot = 0
+    def __init__(self, server: Server, query: Query, deadline: float) -> None:
+        self.server, self.query, self.deadline = server, query, deadline
+        self.sent: list[tuple[Port, bytes]] = []
+        self.tries = 0
+        self.slot: set[Any] = set()
 
-    def resolve(self, event: Arrival | Silence) -> None:
+    def settle(self, event: Arrival | Silence) -> None:
+        raise NotImplementedError
+
+
+class _Awaited(Asked):
+    """One that a coroutine waits for."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, server: Server, query: Query, deadline: float) -> None:
+        super().__init__(server, query, deadline)
+        self.future: asyncio.Future[Arrival | Silence] = asyncio.get_running_loop().create_future()
+
+    def settle(self, event: Arrival | Silence) -> None:
         if not self.future.done():
             self.future.set_result(event)
 
-    def expire(self) -> None:
-        self.resolve("timeout")
-
-
-class _Waiting:
-    """One datagram that was sent: its question as sent, whether its letters were mixed, when."""
-
-    __slots__ = ("asked", "at", "cased", "question")
-
-    def __init__(self, asked: _Asked, question: bytes, cased: bool, at: float) -> None:
-        self.asked, self.question, self.cased, self.at = asked, question, cased, at
-
 
 class Udp:
-    """``dropped`` counts datagrams that answered nothing that was asked."""
+    """``dropped`` counts datagrams that answered nothing that was asked; ``server``: whose they may be."""
 
-    def __init__(self, ports: int) -> None:
+    def __init__(self, ports: int, server: Callable[[Address], Server | None] = lambda real: None) -> None:
         self._loop = asyncio.get_running_loop()
-        self._deadlines = Deadlines(self._loop)
+        self._time = self._loop.time
+        self._server = server
+        self._noise = Noise()
+        self._deadlines: Deadlines[Asked] = Deadlines(self._loop, self._late)
         self._ports = {
-            family: Ports(family, ports, self._arrived, self._refused)
+            family: Ports(family, ports, self._noise, self._arrived, self._refused)
             for family in (socket.AF_INET, socket.AF_INET6)
         }
-        self._asked: set[_Asked] = set()
         self._closed = False
         self.dropped = 0
 
     async def ask(self, server: Server, query: Query, deadline: float) -> Arrival | Silence:
         """The answer, or why there is none by ``deadline`` (the loop's clock)."""
-        if self._closed:
-            return "unreachable"
-        asked = _Asked(server, query, self._loop.create_future())
-        self._asked.add(asked)
-        try:
-            return await self._persist(asked, deadline)
-        finally:
-            self._asked.discard(asked)
-            for ports, port, id_ in asked.sent:
-                port.waiting.pop(id_, None)
-                ports.left(port)
-
-    async def _persist(self, asked: _Asked, deadline: float) -> Arrival | Silence:
-        """One retry, in lower case (some old servers take no other); late answers to the first count.
-
-        A server that changes the letters is asked again with plain ones, and from then on.
-        """
-        now = self._loop.time()
-        event = await self._once(asked, asked.server.keeps_case, now + (deadline - now) * FIRST_SHARE)
-        if event == "timeout":
-            event = await self._once(asked, False, deadline)
-        if isinstance(event, Arrival) and not event.exact:
-            asked.server.keeps_case = False
-            event = await self._once(asked, False, deadline)
-        return event
-
-    async def _once(self, asked: _Asked, cased: bool, until: float) -> Arrival | Silence:
-        if asked.future.done():
-            asked.future = self._loop.create_future()
-        if not self._send(asked, cased):
-            return "unreachable"
-        self._deadlines.add(asked, until)
+        asked = _Awaited(server, query, deadline)
+        self.start(asked)
         try:
             return await asked.future
         finally:
-            self._deadlines.drop(asked)
+            self._forget(asked)
 
-    def _send(self, asked: _Asked, cased: bool) -> bool:
-        """Whether it may have got away."""
-        ports = self._ports[asked.server.family]
+    def start(self, asked: Asked) -> None:
+        """Ask; ``asked`` is settled by its deadline, or before this returns if it can't be sent.
+
+        One retry, in lower case (some old servers take no other); late answers to the first count.
+        A server that changes the letters is asked again with plain ones, and from then on.
+        """
+        if self._closed:
+            return asked.settle("unreachable")
+        now = self._time()
+        return self._try(asked, asked.server.keeps_case, now, now + (asked.deadline - now) * FIRST_SHARE)
+
+    def _try(self, asked: Asked, cased: bool, now: float, until: float) -> None:
+        server, query = asked.server, asked.query
+        asked.tries += 1
         try:
-            port = ports.take()
+            port = self._ports[server.family].take()
         except OSError:
-            return False
-        noise = os.urandom(2 + asked.query.length)
-        id_ = noise[0] << 8 | noise[1]
-        if id_ in port.waiting:
+            return self._finish(asked, "unreachable")
+        noise = self._noise.take(2 + query.length)
+        waiting, id_ = port.waiting, noise[:2]
+        if id_ in waiting:
             id_ = port.free_id()
-        wire, question = asked.query.patched(id_, noise[2:] if cased else b"")
-        port.waiting[id_] = _Waiting(asked, question, cased, self._loop.time())
-        asked.sent.append((ports, port, id_))
-        return self._sendto(ports, port, wire, asked.server.real)
+        wire, question = query.patched(id_, noise[2:] if cased else b"")
+        waiting[id_] = (asked, question, cased, now)
+        asked.sent.append((port, id_))
+        self._deadlines.add(asked, until)
+        try:
+            port.sock.sendto(wire, server.real)
+        except OSError as error:
+            if not self._sent_after_all(error, port, wire, server.real) and asked.sent:
+                self._finish(asked, "unreachable")
+        return None
 
-    def _sendto(self, ports: Ports, port: Port, wire: bytes, real: Address) -> bool:
-        for _ in range(3):
-            try:
+    def _sent_after_all(self, error: OSError, port: Port, wire: bytes, real: Address) -> bool:
+        """Whether it may have got away, if not at the first attempt."""
+        for _ in range(2):
+            if error.errno in _LOST:
+                return True
+            if error.errno in _NO_ROUTE or not port.drain():
+                return False
+            try:  # it was another query's refusal that the kernel told us of
                 port.sock.sendto(wire, real)
-            except OSError as error:
-                if error.errno in _LOST:
-                    return True
-                if error.errno in _NO_ROUTE or not ports.drain(port):
-                    return False
-                continue  # it was another query's refusal that the kernel told us of
-            return True
+            except OSError as again:
+                error = again
+            else:
+                return True
         return False
 
+    def _late(self, asked: Asked) -> None:
+        now = self._time()
+        if asked.tries == 1 and now < asked.deadline and not self._closed:
+            self._try(asked, False, now, asked.deadline)
+        else:
+            self._finish(asked, "timeout")
+
+    def _finish(self, asked: Asked, event: Arrival | Silence) -> None:
+        self._forget(asked)
+        asked.settle(event)
+
+    def _forget(self, asked: Asked) -> None:
+        asked.slot.discard(asked)
+        for port, id_ in asked.sent:
+            del port.waiting[id_]
+            if port.leaving and not port.waiting:
+                port.close()
+        asked.sent.clear()
+
     def _arrived(self, port: Port, wire: bytes, sender: Address) -> None:
-        waiting: _Waiting | None = port.waiting.get(wire[0] << 8 | wire[1]) if len(wire) >= HEADER else None
-        if waiting is None or waiting.asked.server.real != sender or wire[2] & 0xF8 != 0x80:
-            self.dropped += 1  # also what is no response (QR), or to no query (opcode)
-            return
-        exact = _answers(wire, waiting)
-        if exact is None or not (exact or waiting.asked.server.keeps_case):
+        found = port.waiting.get(wire[:2]) if len(wire) >= HEADER else None
+        # What is no response (QR) or to no query (opcode) answers nothing, either.
+        if found is None or wire[2] & 0xF8 != 0x80:
+            return self._drop(self._server(sender))
+        asked, question, cased, at = found
+        server = asked.server
+        exact = wire.startswith(question, HEADER) and wire[4:6] == _ONE
+        if server.real != sender:
+            return self._from_another(server, sender, exact)
+        if exact or is_bare(wire):
+            return self._finish(asked, Arrival(wire, at, self._time()))
+        if not (cased and server.keeps_case and _changed(wire, asked.query)):
+            return self._drop(server)
+        server.keeps_case = False
+        return self._again(asked)
+
+    def _again(self, asked: Asked) -> None:
+        """With plain letters."""
+        asked.slot.discard(asked)
+        self._try(asked, False, self._time(), asked.deadline)
+
+    def _drop(self, server: Server | None) -> None:
+        self.dropped += 1
+        if server is not None:
+            server.unmatched += 1
+
+    def _from_another(self, server: Server, sender: Address, exact: bool) -> None:
+        """Not taken. But who repeats id, port and letters has most likely been passed the question."""
+        if exact:
             self.dropped += 1
-            return
-        waiting.asked.resolve(Arrival(wire, waiting.at, self._loop.time(), exact))
+            server.answered_from(sender[0])
+        else:
+            self._drop(server)
 
     def _refused(self, port: Port, wire: bytes, target: Address) -> None:
         """ICMP says that a query did not get there."""
-        waiting: _Waiting | None = port.waiting.get(int.from_bytes(wire[:2], "big"))
-        if waiting is not None and waiting.asked.server.real == target:
-            waiting.asked.resolve("unreachable")
+        found = port.waiting.get(wire[:2])
+        if found is not None and found[0].server.real == target:
+            self._finish(found[0], "unreachable")
 
     def close(self) -> None:
         self._closed = True
-        for asked in self._asked:
-            asked.resolve("unreachable")
-        self._deadlines.close()
         for ports in self._ports.values():
+            for asked in {found[0] for port in ports.all() for found in port.waiting.values()}:
+                self._finish(asked, "unreachable")
             ports.close()
+        self._deadlines.close()
 
 
-def _answers(wire: bytes, waiting: _Waiting) -> bool | None:
-    """Whether it repeats the question exactly; None: it answers something else."""
-    query = waiting.asked.query
+def _changed(wire: bytes, query: Query) -> bool:
+    """Whether it repeats the question but for the case of its letters."""
     said = wire[HEADER : HEADER + query.length]
-    if said == waiting.question and wire[4:6] == b"\0\1":
-        return True
-    if is_bare(wire):
-        return True
-    if wire[4:6] == b"\0\1" and len(said) == query.length and same_question(said, query.plain):
-        return not waiting.cased
-    return None
+    return wire[4:6] == _ONE and len(said) == query.length and same_question(said, query.plain)
 
 
 def is_bare(wire: bytes) -> bool:

@@ -93,3 +93,14 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+class How(Struct, frozen=True, kw_only=True):
+    """How a question is put: whether recursion is desired; with EDNS or without; with EDNS, whether the
+    server's identifier and signatures are wanted, too."""
+
+    rd: bool
+    edns: bool = True
+    nsid: bool = True
+    dnssec: bool = False
+    via: Via = UDP

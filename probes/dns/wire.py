@@ -19,6 +19,7 @@ UDP_PAYLOAD = 1232  # what passes unfragmented nearly everywhere (DNS Flag Day 2
 MOST_RECORDS = 512  # in one answer; more is nobody's MX
 HEADER = 12
 RD = 0x0100
+TC = 0x02  # in the third octet of the header
 OPT = 41
 _NSID = 3
 _DO = 0x8000  # in the OPT record's TTL (RFC 6891 section 6.1.3)
@@ -42,7 +43,7 @@ class Question(Struct, frozen=True):
 class Query:
     """One question's wire, made once. ``patched`` gives it an id and the case of its letters."""
 
-    __slots__ = ("_head", "_letters", "_name", "_size", "_tail", "dnssec", "question", "rd")
+    __slots__ = ("_head", "_letters", "_opt", "_question", "dnssec", "length", "plain", "question", "rd")
 
     def __init__(
         self, question: Question, *, rd: bool, edns: bool, nsid: bool, padded: bool = False,
@@ -60,32 +61,23 @@ class Query:
         except (dns.exception.DNSException, UnicodeError, ValueError, IndexError) as error:
             raise ValueError(f"{question.name!r} {question.type} cannot be asked: {error}") from None
         assert name is not None
-        opt = _opt(nsid, HEADER + len(name) + 4 if padded else None, dnssec) if edns else b""
+        # The question section in lower case, and its octets.
+        self.plain = name + struct.pack("!HH", kind, cls)
+        self.length = len(self.plain)
+        self._question = int.from_bytes(self.plain, "big")
+        letters = bytes(_CASE if 97 <= b <= 122 else 0 for b in name) + bytes(4)
+        self._letters = int.from_bytes(letters, "big")
         self._head = struct.pack("!HHHHH", RD if rd else 0, 1, 0, 0, 1 if edns else 0)
-        self._size = len(name)
-        self._name = int.from_bytes(name, "big")
-        self._letters = int.from_bytes(bytes(_CASE if 97 <= b <= 122 else 0 for b in name), "big")
-        self._tail = struct.pack("!HH", kind, cls), opt
+        self._opt = _opt(nsid, HEADER + self.length if padded else None, dnssec) if edns else b""
 
-    @property
-    def length(self) -> int:
-        """Octets of the question section."""
-        return self._size + 4
-
-    def patched(self, id_: int, case: bytes) -> tuple[bytes, bytes]:
-        """The query and its question section alone. ``case``: random octets, at least as many as the
-        name has (0x20: draft-vixie-dnsext-dns0x20-00); empty for all lower case."""
-        name = self._name
+    def patched(self, id_: bytes, case: bytes) -> tuple[bytes, bytes]:
+        """The query and its question section alone. ``id_``: two octets; ``case``: as many random ones as
+        the question section has (0x20: draft-vixie-dnsext-dns0x20-00), or none for all lower case."""
+        question = self.plain
         if case:
-            name ^= int.from_bytes(case[: self._size], "big") & self._letters
-        kind, opt = self._tail
-        question = name.to_bytes(self._size, "big") + kind
-        return id_.to_bytes(2, "big") + self._head + question + opt, question
-
-    @property
-    def plain(self) -> bytes:
-        """The question section in lower case."""
-        return self._name.to_bytes(self._size, "big") + self._tail[0]
+            mixed = self._question ^ (int.from_bytes(case, "big") & self._letters)
+            question = mixed.to_bytes(self.length, "big")
+        return b"%b%b%b%b" % (id_, self._head, question, self._opt), question
 
 
 def _opt(nsid: bool, before: int | None, dnssec: bool) -> bytes:
