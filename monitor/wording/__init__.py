@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from monitor.printable import printable
+from monitor.wording.dns_en import DNS as DNS_EN
+from monitor.wording.dns_ja import DNS as DNS_JA
 from monitor.wording.en import CATALOGUE as EN
 from monitor.wording.ja import CATALOGUE as JA
 from monitor.wording.rehearsal_en import REHEARSAL as REHEARSAL_EN
@@ -26,8 +28,8 @@ Language = Literal["en", "ja"]
 _OPTIONAL = re.compile(r"\[(\w+)\?(.*?)\]")
 SIGNS = {"met": "✓", "unmet": "✗", "unknown": "?", "waived": "–"}  # beside the word, never alone
 CATALOGUES: dict[Language, dict[str, str]] = {
-    "en": UI_EN | REPORT_EN | REHEARSAL_EN | EN,
-    "ja": UI_JA | REPORT_JA | REHEARSAL_JA | JA,
+    "en": UI_EN | REPORT_EN | REHEARSAL_EN | DNS_EN | EN,
+    "ja": UI_JA | REPORT_JA | REHEARSAL_JA | DNS_JA | JA,
 }
 
 

@@ -16,8 +16,10 @@ CATALOGUE: dict[str, str] = {
     "resolvers.none": "no resolver is listed, or every one is waived",
     "resolvers.overstaying": "{resolver} keeps the old answer past the expiry that it announced"
     "[others? (and {others} more)]",
-    "resolvers.old": "{resolver} answered old {ago} ago, valid until {until}[others? (and {others} more)]",
-    "resolvers.cache": "a cache behind {resolver} answered old as its latest word[others? (and {others} more)]",
+    "resolvers.old": "{resolver} answered old {ago} ago, valid until {until}"
+    "[caches?; {caches} caches seen behind it, {cleared} new, {holding} old][others? (and {others} more)]",
+    "resolvers.cache": "a cache behind {resolver} ({cache}) answered old as its latest word, valid until {until}"
+    "[caches?; {caches} caches seen behind it, {cleared} new, {holding} old][others? (and {others} more)]",
     "resolvers.other": "{resolver} answers something other than the planned MX set[others? (and {others} more)]",
     "resolvers.dark": "{resolver} last answered old and has been silent since",
     "resolvers.few": "{settled} of {total} platforms are settled, {needed} are needed; samples come in",

@@ -15,8 +15,10 @@ CATALOGUE: dict[str, str] = {
     "horizon.met": "{since} 以降、正しく動くキャッシュに古い MX は残っていません",
     "resolvers.none": "フルリゾルバーが指定されていないか、すべて免除されています",
     "resolvers.overstaying": "{resolver} は自ら示した期限を過ぎても古い応答を続けています[others?(ほか {others} 件)]",
-    "resolvers.old": "{resolver} は {ago} 前に古い応答をしました。期限は {until} です[others?(ほか {others} 件)]",
-    "resolvers.cache": "{resolver} の背後に、最後の応答が古いキャッシュがあります[others?(ほか {others} 件)]",
+    "resolvers.old": "{resolver} は {ago} 前に古い応答をしました。期限は {until} です"
+    "[caches?。背後のキャッシュ {caches} 個中、新しい応答 {cleared}、古い応答 {holding}][others?(ほか {others} 件)]",
+    "resolvers.cache": "{resolver} の背後のキャッシュ({cache})の最後の応答が古く、期限は {until} です"
+    "[caches?。背後のキャッシュ {caches} 個中、新しい応答 {cleared}、古い応答 {holding}][others?(ほか {others} 件)]",
     "resolvers.other": "{resolver} の応答は計画の MX と異なります[others?(ほか {others} 件)]",
     "resolvers.dark": "{resolver} は古い応答を最後に、応答がありません",
     "resolvers.few": "{total} 事業者中 {settled} が確定、必要数は {needed} です。観測を続けています",

@@ -16,13 +16,14 @@ from monitor.report import exceptions
 from monitor.snapshot import EventRow
 from monitor.verdict import model
 from monitor.verdict.model import LooseEnd
-from monitor.wording import en, ja, rehearsal_en, rehearsal_ja, report_en, report_ja, ui_en, ui_ja
+from monitor.wording import dns_en, dns_ja, en, ja, rehearsal_en, rehearsal_ja, report_en, report_ja, ui_en, ui_ja
 from probes import observation
 
 PAIRS = {
     "verdict": (en.CATALOGUE, ja.CATALOGUE),
     "report": (report_en.REPORT, report_ja.REPORT),
     "rehearsal": (rehearsal_en.REHEARSAL, rehearsal_ja.REHEARSAL),
+    "dns": (dns_en.DNS, dns_ja.DNS),
     "ui": (ui_en.UI, ui_ja.UI),
 }
 _JAPANESE = re.compile("[\u3040-\u30ff\u3400-\u9fff]")

@@ -1,0 +1,316 @@
+"""A picture as a page for people: 80 columns or more, all of it or as many rows as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import idna
+from msgspec import Struct
+
+from monitor.glance.picture import AtResolver, AtServer, Held, Picture, Reason, Served, Silence
+from monitor.glance.question import in_order
+from monitor.glance.said import STALE
+from monitor.glance.text import Line, cells, crop, fit, spread, width_of, wrap
+from monitor.wording import Language, say, span
+
+SIGNS = {True: ("✓", "good"), False: ("✗", "bad"), None: ("·", "")}
+RESULTS = {"holds": ("✓", "good.bold"), "differs": ("✗", "bad.bold"), "unknown": ("?", "warn.bold")}
+BAR = 20
+READABLE = 100  # columns: what is wider is no longer read as one line
+ALL = 1_000_000
+_ROW = 74  # the least width of one resolver's line, where there are several columns
+_NONE = ("nodata", "nxdomain")
+
+
+class Layout(Struct, frozen=True):
+    """``rows``: of one list at most; ``loose``: with blank lines between the parts."""
+
+    width: int
+    language: Language
+    rows: int = ALL
+    loose: bool = True
+
+
+def page(picture: Picture, width: int, language: Language, height: int | None = None) -> list[Line]:
+    """Lines for a screen so wide; with ``height``, at most so many: long lists are cut first."""
+    layouts = [Layout(width, language)]
+    if height is not None:
+        sizes = [(rows, loose) for rows in (12, 8, 5, 3, 2) for loose in (True, False)]
+        layouts += [Layout(width, language, rows, loose) for rows, loose in sizes]
+        layouts += [Layout(width, language, 1, False)]
+    lines: list[Line] = []
+    for layout in layouts:
+        lines = _Page(picture, layout).lines()
+        if height is None or len(lines) <= height:
+            return lines
+    return lines[:height]
+
+
+def moment(t: datetime, at: datetime) -> str:
+    """Local time; with the date where that is another day than ``at``'s."""
+    t, at = t.astimezone(), at.astimezone()
+    return t.strftime("%H:%M:%S" if t.date() == at.date() else "%Y-%m-%d %H:%M:%S")
+
+
+def sentence(reason: Reason, at: datetime, language: Language) -> str:
+    args = {k: moment(v, at) if isinstance(v, datetime) else v for k, v in reason.args.items()}
+    return say(reason.code, args, language)
+
+
+def headline(picture: Picture, language: Language) -> str:
+    kind = "seen" if picture.expected is None else "expected"
+    return say(f"dns.word.{kind}.{picture.result}", {}, language)
+
+
+def u_label(name: str) -> str:
+    """An internationalised name as it is written, in brackets behind its A-labels; else nothing."""
+    if "xn--" not in name:
+        return ""
+    try:
+        return f" ({idna.decode(name.rstrip('.'))})"
+    except (idna.IDNAError, UnicodeError):
+        return ""
+
+
+class _Page:
+    def __init__(self, picture: Picture, layout: Layout) -> None:
+        self._p, self._l = picture, layout
+        self._width = min(layout.width, READABLE)
+
+    def lines(self) -> list[Line]:
+        parts = [
+            self._head(), self._authorities(), self._resolvers(), self._exchanges(), self._when(),
+            self._remarks(),
+        ]  # fmt: skip
+        found: list[Line] = []
+        for part in filter(None, parts):
+            found += [[]] * (self._l.loose and bool(found)) + part
+        return found
+
+    def _say(self, code: str, **args: object) -> str:
+        return say(code, args, self._l.language)
+
+    def _span(self, seconds: float) -> str:
+        return span(seconds, self._l.language)
+
+    # What was asked, and the answer in short
+
+    def _head(self) -> list[Line]:
+        p = self._p
+        name = f"{p.name}{u_label(p.name)} {p.type}"
+        when = p.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        lines = spread([(name, "bold")], [(when, "dim")], self._width)
+        if p.expected is not None:
+            label = self._say("dns.title.expected") + "  "
+            rrset = p.expected or (self._say("dns.none.expected"),)
+            lines += self._hanging([(label, "dim")], " · ".join(rrset), "")
+        sign, style = RESULTS[p.result]
+        lines += [[]] if self._l.loose else []
+        lines.append([(f"{sign} {headline(p, self._l.language)}", style)])
+        for reason in p.reasons:
+            lines += self._hanging([("  ", "")], sentence(reason, p.at, self._l.language), "")
+        return lines
+
+    def _hanging(self, label: Line, text: str, style: str) -> list[Line]:
+        """A label, and text behind it; its further lines begin where its first does."""
+        indent = width_of(label)
+        first, *rest = wrap(text, max(20, self._width - indent)) or [""]
+        return [[*label, (first, style)], *([(" " * indent, ""), (line, style)] for line in rest)]
+
+    def _title(self, code: str, beside: str) -> list[Line]:
+        title = self._say(code)
+        return self._hanging([(title, "title"), ("  ", "")], beside, "dim")
+
+    # Authorities
+
+    def _authorities(self) -> list[Line]:
+        p, c = self._p, self._p.counts
+        zones = ", ".join(p.zones) or "–"
+        lines = self._title(
+            "dns.title.authorities",
+            self._say("dns.count.authorities", heard=c.authorities_heard, of=c.authorities, zones=zones),
+        )
+        several = len({s.name for s in p.served}) > 1
+        for served in p.served:
+            lines += self._served(served, several)
+        for outcome in dict.fromkeys(_outcome(at) for at in p.unheard):
+            here = [at for at in p.unheard if _outcome(at) == outcome]
+            lines.append([("  ? ", "warn"), (self._say(f"dns.outcome.{outcome}"), "warn")])
+            lines += self._servers(here)
+        return lines
+
+    def _served(self, served: Served, several: bool) -> list[Line]:
+        sign, style = SIGNS[served.agrees]
+        facts = [] if served.outcome == "alias" and not served.ttls[1] else [self._ttl(served.ttls)]
+        if served.serials:
+            facts.append(self._say("dns.serial", serials=", ".join(map(str, served.serials))))
+        texts = self._answer(served.outcome, served.rrset, served.alias)
+        if several:
+            texts[0] = f"{served.name}  {texts[0]}"
+        return [*self._rrset(sign, style, texts, " · ".join(facts)), *self._servers(served.servers)]
+
+    def _ttl(self, ttls: tuple[int, int]) -> str:
+        low, high = ttls
+        return self._say("dns.ttl", ttl=str(low) if low == high else f"{low}–{high}")
+
+    def _answer(self, outcome: str, rrset: Sequence[str], alias: str = "") -> list[str]:
+        if outcome == "alias":
+            return [self._say("dns.alias.of", name=alias)]
+        if outcome in _NONE:
+            return [self._say(f"dns.outcome.{outcome}")]
+        return sorted(rrset, key=in_order)
+
+    def _rrset(self, sign: str, style: str, texts: Sequence[str], facts: str) -> list[Line]:
+        """Records below each other; beside the first, at the right edge, what is to be said of them."""
+        shown = list(texts) if len(texts) <= self._l.rows else [*texts[: max(1, self._l.rows - 1)]]
+        if len(shown) < len(texts):
+            shown.append(self._say("dns.more", n=len(texts) - len(shown)))
+        first, *rest = [line for text in shown for line in wrap(text, self._width - 6)] or [""]
+        lines = spread([(f"  {sign} ", style), (first, style)], [(facts, "dim")], self._width)
+        return [*lines, *([("    ", ""), (line, style)] for line in rest)]
+
+    def _servers(self, servers: Sequence[AtServer]) -> list[Line]:
+        """One line a name server, with all its addresses."""
+        names = dict.fromkeys(at.server.name for at in servers)
+        by_name = {name: [at.server.address for at in servers if at.server.name == name] for name in names}
+        size = max((cells(name) for name in names), default=0)
+        lines = []
+        for name, addresses in by_name.items():
+            label: Line = [(f"      {name}".ljust(min(size, 40) + 8), "")]
+            lines += self._hanging(label, "  ".join(addresses), "dim")
+        return self._cut(lines)
+
+    def _cut(self, lines: list[Line]) -> list[Line]:
+        if len(lines) <= self._l.rows:
+            return lines
+        kept = max(1, self._l.rows - 1)
+        return [*lines[:kept], [("      ", ""), (self._say("dns.more", n=len(lines) - kept), "dim")]]
+
+    # Resolvers
+
+    def _resolvers(self) -> list[Line]:
+        c = self._p.counts
+        if not c.addresses:
+            return []
+        lines = self._title(
+            "dns.title.resolvers",
+            self._say(
+                "dns.count.resolvers", heard=c.platforms_heard, of=c.platforms,
+                addresses=c.addresses, addresses_heard=c.addresses_heard,
+            ),
+        )  # fmt: skip
+        for held in self._p.held:
+            lines += self._held(held)
+        for silence in self._p.silences:
+            lines += self._silence(silence)
+        return lines
+
+    def _held(self, held: Held) -> list[Line]:
+        sign, style = SIGNS[held.agrees]
+        low, high = self._span(held.ttls[0]), self._span(held.ttls[1])
+        left = self._say("dns.left", ttl=low if low == high else f"{low} – {high}")
+        count = self._say("dns.count.platforms", n=held.platforms, addresses=len(held.who))
+        share = held.platforms / max(1, self._p.counts.platforms_heard)
+        lines = self._rrset(sign, style, self._answer(held.outcome, held.rrset), "")
+        lines.append([("    ", ""), *_bar(share, style), (f"  {count} · {left}", "dim")])
+        if held.agrees is not True:
+            lines += self._cut(self._rows(held.who))
+        return lines
+
+    def _rows(self, who: Sequence[AtResolver]) -> list[Line]:
+        """A line a resolver, the longest-lived first; in columns where there is room."""
+        across = max(1, (self._l.width - 4) // _ROW)
+        width = (self._l.width - 4) // across
+        rows = [self._row(at, width - 2) for at in who]
+        lines = []
+        for i in range(0, len(rows), across):
+            *firsts, last = rows[i : i + across]
+            padded = [part for row in firsts for part in (*row, (" " * (width - width_of(row)), ""))]
+            lines.append([("      ", ""), *padded, *last])
+        return lines
+
+    def _row(self, at: AtResolver, width: int) -> Line:
+        said, left = at.said, (at.said.expires - self._p.at).total_seconds()
+        label = self._name(at)
+        until = self._say("dns.until", t=moment(said.expires, self._p.at))
+        rest = self._say("dns.in", left=max(0.0, left))
+        flags = "  ".join(self._flags(at))
+        line: Line = [(fit(label, 34), ""), ("  ", ""), (f"{until}  {rest}", "")]
+        return crop([*line, ("  ", ""), (flags, "warn")] if flags else line, width)
+
+    def _name(self, at: AtResolver) -> str:
+        operator = at.resolver.operator
+        return f"{operator} {at.resolver.address}".strip()
+
+    def _flags(self, at: AtResolver) -> Iterable[str]:
+        said = at.said
+        if said.stale:
+            yield self._say("dns.flag.stale", ede=", ".join(str(e) for e in said.ede if e in STALE))
+        if at.overstays:
+            yield self._say("dns.flag.overstays")
+        if at.resolver.filters:
+            yield self._say("dns.flag.filters", what=at.resolver.filtering)
+        others = [str(e) for e in said.ede if e not in STALE]
+        if others:
+            yield self._say("dns.flag.ede", ede=", ".join(others))
+        if said.cache:
+            yield self._say("dns.flag.cache", cache=said.cache)
+
+    def _silence(self, silence: Silence) -> list[Line]:
+        bad = silence.outcome == "bogus"
+        sign, style = ("✗", "bad") if bad else ("?", "warn")
+        names = [self._name(at) for at in silence.who]
+        shown = names if len(names) <= self._l.rows * 2 else names[: self._l.rows]
+        text = ", ".join(shown)
+        if len(shown) < len(names):
+            text += ", " + self._say("dns.more", n=len(names) - len(shown))
+        label: Line = [(f"  {sign} {self._say(f'dns.outcome.{silence.outcome}')}  ", style)]
+        return self._hanging(label, text, "dim")
+
+    # The rest
+
+    def _exchanges(self) -> list[Line]:
+        if not self._p.exchanges:
+            return []
+        lines: list[Line] = [[(self._say("dns.title.exchanges"), "title")]]
+        size = min(40, max(cells(e.name) for e in self._p.exchanges))
+        found: list[Line] = []
+        for one in self._p.exchanges:
+            addresses = "  ".join(one.addresses) or self._say("dns.outcome.address")
+            ttl = "" if one.ttl is None else "  " + self._say("dns.ttl", ttl=one.ttl)
+            style = "" if one.addresses else "warn"
+            rows = wrap(addresses, self._width - size - 6 - cells(ttl)) or [""]
+            found += spread(
+                [("    " + one.name.ljust(size) + "  ", ""), (rows[0], style)], [(ttl, "dim")], self._width
+            )
+            found += [[(" " * (size + 6), ""), (row, style)] for row in rows[1:]]
+        return lines + self._cut(found)
+
+    def _when(self) -> list[Line]:
+        h, at = self._p.horizon, self._p.at
+        lines = self._title("dns.title.when", "")
+        lines = self._hanging([lines[0][0], ("  ", "")], sentence(h.reason, at, self._l.language), "")
+        if h.seen_by is not None and h.seen_by != h.by:
+            left = (h.seen_by - at).total_seconds()
+            seen = sentence(Reason("dns.when.seen", {"by": h.seen_by, "left": left}), at, self._l.language)
+            lines += self._hanging([("    ", "")], seen, "")
+        return lines
+
+    def _remarks(self) -> list[Line]:
+        if not self._p.remarks:
+            return []
+        lines: list[Line] = [[(self._say("dns.title.remarks"), "title")]]
+        found: list[Line] = []
+        for reason in self._p.remarks:
+            found += self._hanging([("  ! ", "warn")], sentence(reason, self._p.at, self._l.language), "")
+        return lines + self._cut(found)
+
+
+def _outcome(at: AtServer) -> str:
+    return at.said.outcome if at.said is not None else "timeout" if at.server.address else "address"
+
+
+def _bar(share: float, style: str) -> Line:
+    full = min(BAR, max(1, round(share * BAR))) if share else 0
+    return [("█" * full, style), ("░" * (BAR - full), "dim")]
