@@ -8,8 +8,10 @@ from itertools import pairwise
 from statistics import median
 
 from monitor.chronicle import Chronicle
-from monitor.evidence.dns import Resolver, Sample
+from monitor.evidence.caches import Cache
+from monitor.evidence.dns import Resolver
 from monitor.evidence.fold import Evidence
+from monitor.evidence.habits import habits
 from monitor.evidence.mail import Canary, Taken
 from monitor.evidence.names import canonical
 from monitor.snapshot import (
@@ -20,6 +22,7 @@ from monitor.snapshot import (
     CanaryRow,
     ClientRow,
     CoverageRow,
+    HabitRow,
     HitRow,
     ResolverRow,
     RouteRow,
@@ -138,12 +141,31 @@ def _resolver(c: Context, resolver: str, known: Resolver | None) -> ResolverRow:
         rtt_ms=known.rtt_ms if known else None,
         ede=known.ede if known else (),
         waived=c.evidence.waivers.get(f"resolver:{resolver}"),
-        caches=tuple(_cache(name, s) for name, s in sorted(known.caches.items())) if known else (),
+        caches=_caches(known) if known else (),
+        habits=_habits(c, known) if known else (),
+        draws=known.draws if known else 0,
     )
 
 
-def _cache(name: str, sample: Sample) -> CacheRow:
-    return CacheRow(cache=name, leads=sample.leads, until=from_ms(sample.expires), seen_at=from_ms(sample.at))
+def _caches(known: Resolver) -> tuple[CacheRow, ...]:
+    """By name, the nameless last, in the order in which their records run out."""
+    behind = sorted(known.caches, key=lambda one: (one.name is None, one.name or "", one.expires))
+    return tuple(_cache(one) for one in behind)
+
+
+def _cache(one: Cache) -> CacheRow:
+    return CacheRow(
+        cache=one.name,
+        leads=one.sample.leads,
+        until=from_ms(one.expires),
+        seen_at=from_ms(one.sample.at),
+        answers=one.answers,
+    )
+
+
+def _habits(c: Context, known: Resolver) -> tuple[HabitRow, ...]:
+    found = habits(known.signs, known.caches, c.evidence.dns.given, c.authorities()[0])
+    return tuple(HabitRow(habit=habit.word, seconds=habit.seconds) for habit in found)
 
 
 def _fate(c: Context, canary: Canary) -> CanaryFate:

@@ -31,17 +31,31 @@ class AuthorityRow(Struct, frozen=True, kw_only=True):
     waived: str | None = None
 
 
+HabitWord = Literal["overstaying", "stale", "raises", "caps", "constant"]
+"""How a resolver treats TTLs (monitor.evidence.habits)."""
+
+
+class HabitRow(Struct, frozen=True, kw_only=True):
+    """``seconds``: the TTL that it raises or caps to, as far as seen."""
+
+    habit: HabitWord
+    seconds: float | None = None
+
+
 class CacheRow(Struct, frozen=True, kw_only=True):
-    """One cache seen behind a resolver (``cache`` None: not told apart)."""
+    """One cache seen behind a resolver. ``cache``: its name; None: it gives none, and is told apart by when
+    its record runs out. ``until``: when that is. ``answers``: how many were its."""
 
     cache: str | None
     leads: Leads
     until: datetime | None
     seen_at: datetime
+    answers: int = 1
 
 
 class ResolverRow(Struct, frozen=True, kw_only=True):
-    """``expires``: when the cached record seen last runs out (count down to it)."""
+    """``expires``: when the cached record seen last runs out (count down to it). ``draws``: answers since no
+    authority serves old."""
 
     resolver: str
     platform: str
@@ -56,6 +70,8 @@ class ResolverRow(Struct, frozen=True, kw_only=True):
     ede: tuple[int, ...] = ()
     caches: tuple[CacheRow, ...] = ()
     waived: str | None = None
+    habits: tuple[HabitRow, ...] = ()
+    draws: int = 0
 
 
 CanaryFate = Literal["new", "old", "lost", "late", "refused", "deferred", "unreachable", "travelling"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Caches, Sample, rank
+from monitor.evidence.habits import Given, Signs
 from monitor.evidence.names import Names, canonical
 from monitor.snapshot import Leads
 from monitor.verdict.answers import exchanges, host_name, judge_implicit, judge_mx
@@ -12,21 +14,11 @@ from probes.observation import AuthorityAnswer, Plan, ResolverAnswer, to_ms
 
 USABLE = ("answer", "nodata", "nxdomain")
 STALE = frozenset({3, 19})  # RFC 8914 sections 4.4 and 4.20: Stale Answer, Stale NXDOMAIN Answer
-NEW_ENOUGH = ("new", "differs")
+# RFC 8914 sections 4.5 and 4.16 to 4.19: forged, blocked, censored, filtered, prohibited. What a resolver
+# answers in place of the domain's data says nothing about its caches.
+BLOCKED = frozenset({4, 15, 16, 17, 18})
 SAMPLES = 64
-
-
-@dataclass(slots=True)
-class Sample:
-    """One usable answer for the domain's MX. ``expires`` is its ``at`` + TTL, in ms."""
-
-    at: int
-    rrset: tuple[str, ...]
-    outcome: str
-    leads: Leads
-    expires: int
-    cache: str | None = None
-    stale: bool = False
+ID_SERVER = "id.server."  # RFC 4892 section 2.2, class CH
 
 
 @dataclass(slots=True)
@@ -60,11 +52,16 @@ class Authority:
 
 @dataclass(slots=True)
 class Resolver:
-    """One recursive resolver: its latest answers, each cache's last word, what its old answers announced."""
+    """One recursive resolver: its latest answers, the caches behind it, what its old answers announced.
+
+    ``hosts``: when the old addresses that it gave for planned exchanges run out. ``draws``: usable answers
+    since ``drawn_from``, when the last authority stopped to serve old. Times in ms.
+    """
 
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
-    caches: dict[str, Sample] = field(default_factory=dict)
-    expiry: dict[str | None, int] = field(default_factory=dict)
+    caches: Caches = field(default_factory=Caches)
+    signs: Signs = field(default_factory=Signs)
+    hosts: dict[tuple[str, str], int] = field(default_factory=dict)
     last_old: Sample | None = None
     old_until: int = 0
     overstaying: int | None = None
@@ -72,6 +69,8 @@ class Resolver:
     ede: tuple[int, ...] = ()
     last_outcome: str = ""
     last_at: int = 0
+    draws: int = 0
+    drawn_from: int | None = None
 
 
 class Dns:
@@ -84,6 +83,8 @@ class Dns:
         self.records: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {}
         self.first_sight: int | None = None
         self.resolver_outlived = False
+        self.given = Given()
+        self._ends: tuple[Plan, int | None, int | None] | None = None
 
     def leads(self, source: str, rrset: tuple[str, ...], outcome: str, plan: Plan) -> Leads:
         if outcome == "answer":
@@ -104,6 +105,7 @@ class Dns:
         self.names.learn(f"authority:{address}", seen, at)
         known = self.authorities.setdefault(address, Authority())
         known.server = seen.server
+        self._ends = None
         if host_name(seen.name) != host_name(plan.domain) or seen.type != "MX":
             self._beside(known, seen, at, plan)
             return None
@@ -113,6 +115,7 @@ class Dns:
         known.serial = seen.serial if seen.serial is not None else known.serial
         if self.first_sight is None:
             self.first_sight = at
+        self.given.note(seen, address)
         leads = self.leads(f"authority:{address}", seen.rrset, seen.outcome, plan)
         if known.sample is None or at >= known.sample.at:
             known.sample = Sample(at, seen.rrset, seen.outcome, leads, at + seen.ttl * 1000)
@@ -168,49 +171,90 @@ class Dns:
     # -- resolvers -------------------------------------------------------------------------------
 
     def resolver(self, seen: ResolverAnswer, plan: Plan) -> None:
+        """Fold one resolver's answer."""
         at, source = to_ms(seen.at), f"resolver:{seen.resolver}"
         self.names.learn(source, seen, at)
         known = self.resolvers.setdefault(seen.resolver, Resolver())
         if host_name(seen.name) != host_name(plan.domain) or seen.type != "MX":
+            self._aside(known, seen, at, plan)
             return
         known.last_outcome, known.last_at, known.rtt_ms = seen.outcome, at, seen.rtt_ms
         known.ede = seen.ede
-        if seen.outcome not in USABLE:
-            return
-        leads = self.leads(source, seen.rrset, seen.outcome, plan)
-        stale = bool(STALE & set(seen.ede))
-        sample = Sample(at, seen.rrset, seen.outcome, leads, at + seen.ttl * 1000, seen.cache, stale)
-        self._keep(known, sample)
-        if leads not in NEW_ENOUGH:
-            self._old(known, sample, plan)
+        if seen.outcome in USABLE and not BLOCKED & set(seen.ede):
+            self._answered(known, self._sample(known, seen, at, plan), plan)
 
-    def _keep(self, known: Resolver, sample: Sample) -> None:
+    def _sample(self, known: Resolver, seen: ResolverAnswer, at: int, plan: Plan) -> Sample:
+        leads = self.leads(f"resolver:{seen.resolver}", seen.rrset, seen.outcome, plan)
+        expires = at + seen.ttl * 1000
+        if leads not in NEW_ENOUGH and known.hosts and exchanges(seen.rrset) == exchanges(plan.expected_mx):
+            expires = max(known.hosts.values())  # it is old by its hosts' addresses alone
+        return Sample(
+            at, seen.rrset, seen.outcome, leads, expires, seen.cache, bool(STALE & set(seen.ede)),
+            seen.ttl * 1000, int(seen.rtt_ms or 0),
+        )  # fmt: skip
+
+    def _answered(self, known: Resolver, sample: Sample, plan: Plan) -> None:
+        turned = self.turned_at(plan)
+        sample.over = sample.old and self._past(known, sample, plan)
+        placed = known.caches.place(sample)
+        known.signs.note(sample, placed, known.caches, self.given, turned)
+        self._keep(known, sample, plan.policy.settle_samples)
+        if turned is None or known.drawn_from != turned:
+            known.draws, known.drawn_from = 0, turned
+        if turned is not None and sample.at >= turned:
+            known.draws += 1
+        if sample.old:
+            self._old(known, sample)
+
+    def _keep(self, known: Resolver, sample: Sample, needed: int) -> None:
         """Samples stand in order of time; at one instant the unsafe one counts as the later."""
         known.samples.append(sample)
-        if len(known.samples) > 1 and _rank(known.samples[-2]) > _rank(sample):
-            known.samples = deque(sorted(known.samples, key=_rank), maxlen=SAMPLES)
-        if sample.cache is not None:
-            last = known.caches.get(sample.cache)
-            if last is None or _rank(last) <= _rank(sample):
-                known.caches[sample.cache] = sample
+        long = known.samples.maxlen or SAMPLES
+        if needed > long or (len(known.samples) > 1 and rank(known.samples[-2]) > rank(sample)):
+            known.samples = deque(sorted(known.samples, key=rank), maxlen=max(long, needed))
 
-    def _old(self, known: Resolver, sample: Sample, plan: Plan) -> None:
+    def _old(self, known: Resolver, sample: Sample) -> None:
         """What an old answer announces: when it must be gone, unless it is stale already."""
-        announced = known.expiry.get(sample.cache)
-        turned = self.turned_at(plan)
-        if sample.stale or (
-            announced is not None
-            and turned is not None
-            and turned <= announced
-            and sample.at > announced + 2000
-        ):
-            known.overstaying = sample.at
         self._outlives(sample)
-        known.expiry[sample.cache] = max(announced or 0, sample.expires)
         if known.last_old is None or sample.at >= known.last_old.at:
             known.last_old = sample
-        if known.overstaying is None:
+        if sample.over:
+            known.overstaying = sample.at
+        else:
+            known.caches.announce(sample)
             known.old_until = max(known.old_until, sample.expires)
+
+    def _past(self, known: Resolver, sample: Sample, plan: Plan) -> bool:
+        """Whether an old answer is past the end that was announced, though nobody serves old any more.
+
+        Where several caches are told apart, a later end may be another's of them, as long as a well-behaved
+        one may have it.
+        """
+        if sample.stale:
+            return True
+        announced, turned = known.caches.announced.get(sample.cache), self.turned_at(plan)
+        if announced is None or turned is None or turned > announced or sample.at <= announced + TOLERANCE:
+            return False
+        alone = len(known.caches.named(sample.cache)) <= 1
+        return alone or sample.expires > (self.gone_at(plan) or 0) + TOLERANCE
+
+    def _aside(self, known: Resolver, seen: ResolverAnswer, at: int, plan: Plan) -> None:
+        """Whatever else a resolver was asked for: its own name; addresses of the planned exchanges."""
+        name = host_name(seen.name)
+        if name == ID_SERVER and seen.outcome == "answer" and len(known.caches.identities) < MOST:
+            known.caches.identities.update(seen.rrset[:1])
+        in_play = any(name == exchange for _, exchange in exchanges(plan.expected_mx))
+        if not in_play or seen.type not in ("A", "AAAA") or seen.outcome not in USABLE:
+            return
+        if not any(canonical(a) in plan.old.addresses for a in seen.rrset):
+            known.hosts.pop((name, seen.type), None)
+            return
+        before, until = known.hosts.get((name, seen.type), 0), at + seen.ttl * 1000
+        turned, gone = self.turned_at(plan), self.gone_at(plan) or 0
+        past = turned is not None and turned <= before and at > before + TOLERANCE
+        if not (past and until > gone + TOLERANCE):
+            known.hosts[name, seen.type] = max(before, until)
+            known.old_until = max(known.old_until, until)
 
     def _outlives(self, sample: Sample) -> None:
         """A resolver shows more life than any authority gives this answer: its TTL was lowered lately."""
@@ -218,22 +262,27 @@ class Dns:
             ttl for a in self.authorities.values() for (_, kind), (rrset, ttl) in a.serving.items()
             if kind == "MX" and set(rrset) == set(sample.rrset)
         ]  # fmt: skip
-        if given and sample.expires - sample.at > max(given) * 1000:
+        if given and sample.ttl > max(given) * 1000:
             self.resolver_outlived = True
 
     # -- the horizon's ground --------------------------------------------------------------------
 
     def turned_at(self, plan: Plan) -> int | None:
         """When the last delegated address was seen to serve something else than old; None: not yet."""
-        ends = [0]
-        for address in map(canonical, plan.authorities):
-            known = self.authorities.get(address)
-            for run in (r for runs in known.runs.values() for r in runs) if known else ():
-                if run.ended is None:
-                    return None
-                ends.append(run.ended)
-        return max(ends) or None
+        return self._ended(plan)[1]
 
+    def gone_at(self, plan: Plan) -> int | None:
+        """Until when a well-behaved cache may hold what those addresses served; None: they still do."""
+        return self._ended(plan)[2]
 
-def _rank(sample: Sample) -> tuple[int, bool]:
-    return sample.at, sample.leads not in NEW_ENOUGH
+    def _ended(self, plan: Plan) -> tuple[Plan, int | None, int | None]:
+        """Both, kept until an authority says more or the plan is another one."""
+        if self._ends is None or self._ends[0] is not plan:
+            known = (self.authorities.get(address) for address in map(canonical, plan.authorities))
+            runs = [run for k in known if k for runs in k.runs.values() for run in runs]
+            ended = [(run.ended, run.ended + run.ttl_ms) for run in runs if run.ended is not None]
+            if not ended or len(ended) < len(runs):
+                self._ends = (plan, None, None)
+            else:
+                self._ends = (plan, max(e for e, _ in ended), max(g for _, g in ended))
+        return self._ends

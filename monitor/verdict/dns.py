@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from monitor.evidence.dns import Authority, Resolver, Sample
+from itertools import islice
+
+from monitor.evidence.caches import Sample, tally
+from monitor.evidence.dns import Authority, Resolver
 from monitor.evidence.names import canonical
 from monitor.verdict.context import Context, found, when
 from monitor.verdict.model import Finding, State
@@ -119,11 +122,20 @@ def _unmet(
     c: Context, code: str, bad: list[str], states: dict[str, tuple[str, int | None]], waived: list[str]
 ) -> Finding:
     known = c.evidence.dns.resolvers[bad[0]]
-    seen = known.last_old or known.samples[-1]
+    seen = _culprit(c, known) if code == "cache" else known.last_old or known.samples[-1]
     etas = [eta for _, eta in (states[r] for r in bad) if eta is not None]
     eta = max(etas) if code == "old" and len(etas) == len(bad) else None
+    behind = tally(known.caches, c.now)
+    told = len(known.caches) if behind.old and len(known.caches) > 1 else 0
     return found("resolvers", "unmet", code, eta=eta, waived=waived, resolver=bad[0], others=len(bad) - 1,
-                 ago=(c.now - seen.at) / 1000, until=when(seen.expires))  # fmt: skip
+                 ago=(c.now - seen.at) / 1000, until=when(max(seen.expires, behind.until)),
+                 cache=seen.cache or "?", caches=told, cleared=behind.new, holding=behind.old)  # fmt: skip
+
+
+def _culprit(c: Context, known: Resolver) -> Sample:
+    """The cache whose latest word is old, the latest of them."""
+    behind = (s for s in known.caches.words.values() if _holds_old(s, c.evidence.change))
+    return max(behind, key=lambda s: s.expires, default=known.samples[-1])
 
 
 def resolver_state(c: Context, known: Resolver | None) -> str:
@@ -132,26 +144,33 @@ def resolver_state(c: Context, known: Resolver | None) -> str:
 
 
 def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
-    """What one resolver's answers say: settled, old, other, cache, overstaying, dark, few or silent."""
+    """What one resolver's answers say: settled, old, other, cache, overstaying, dark, few or silent; and
+    when time alone may change it."""
     if known is None or not known.samples:
         return "silent", None
     change = c.evidence.change
     last = known.samples[-1]
-    if last.leads not in ("new",):
+    if last.leads != "new":
         return _not_new(c, known, last, change)
     if known.overstaying == last.at:
         return "overstaying", None
-    since = [s for s in known.samples if change is not None and s.at >= change]
-    if any(_cache_old(s, change) for s in known.caches.values()):
+    if any(_holds_old(s, change) for s in known.caches.words.values()):
         return "cache", None
-    until = known.old_until
-    if until > c.now and known.last_old is not None and known.last_old.at >= (change or 0):
-        return "old", c.due(until)
+    if known.old_until > c.now:
+        return "old", c.due(known.old_until)
     if not c.fresh(last.at):
         return "silent", None
-    needed = c.policy.settle_samples
-    tail = since[-needed:]
-    return ("settled" if len(tail) == needed and all(s.leads == "new" for s in tail) else "few"), None
+    return ("settled" if _streak(c, known) >= c.policy.settle_samples else "few"), None
+
+
+def _streak(c: Context, known: Resolver) -> int:
+    """How many of the latest answers since the change are new, as far as they are asked for."""
+    change, count = c.evidence.change, 0
+    for sample in islice(reversed(known.samples), c.policy.settle_samples):
+        if change is None or sample.at < change or sample.leads != "new":
+            break
+        count += 1
+    return count
 
 
 def _not_new(c: Context, known: Resolver, last: Sample, change: int | None) -> tuple[str, int | None]:
@@ -164,8 +183,9 @@ def _not_new(c: Context, known: Resolver, last: Sample, change: int | None) -> t
     return "dark", None
 
 
-def _cache_old(sample: Sample, change: int | None) -> bool:
-    return change is not None and sample.at >= change and sample.leads not in ("new", "differs")
+def _holds_old(sample: Sample, change: int | None) -> bool:
+    """A named cache's last word: old since the change, or old that was in force when the change was made."""
+    return change is not None and sample.old and max(sample.at, sample.expires) >= change
 
 
 def _quorum(c: Context, judged: list[str], waived: list[str], states: dict[str, str]) -> Finding:

@@ -1,0 +1,215 @@
+"""The caches behind one resolver's address, told apart by the names they give and by lineages of expiry.
+
+While one cached record is seen again and again, the time of an answer plus its TTL is one instant, but for
+the rounding of the TTL to whole seconds: a lineage. Another instant, while the first record still lives, is
+another cache's record. It may also be a record that was flushed or fetched early, so the caches "seen" are
+what is told apart, and no count of what is there; where it is in doubt, two are taken for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from monitor.snapshot import Leads
+
+# A server rounds the TTL to seconds, by truncation or not, of a clock that may stand still for a second.
+TOLERANCE = 2_000
+MOST = 64  # caches remembered behind one address
+NEW_ENOUGH = ("new", "differs")
+
+
+@dataclass(slots=True)
+class Sample:
+    """One usable answer for the domain's MX; times in ms.
+
+    ``expires``: ``at`` + TTL. ``ttl``: as it was shown. ``slack``: the round trip, within which the TTL was
+    counted. ``stale``: flagged by an Extended DNS Error; ``over``: old past what was announced.
+    """
+
+    at: int
+    rrset: tuple[str, ...]
+    outcome: str
+    leads: Leads
+    expires: int
+    cache: str | None = None
+    stale: bool = False
+    ttl: int = 0
+    slack: int = 0
+    over: bool = False
+
+    def same_data(self, other: Sample) -> bool:
+        return self.outcome == other.outcome and set(self.rrset) == set(other.rrset)
+
+    @property
+    def old(self) -> bool:
+        return self.leads not in NEW_ENOUGH
+
+
+def rank(sample: Sample) -> tuple[int, bool]:
+    """Order of words: by time; at one instant the unsafe one counts as the later."""
+    return sample.at, sample.old
+
+
+@dataclass(slots=True)
+class Cache:
+    """One cache told apart; times in ms.
+
+    ``expires``: of the record that it holds, by the first sight of that. ``longest``: the most life it has
+    shown. ``steady``: answers in a row whose TTL had not moved though a countdown's would have.
+    """
+
+    name: str | None
+    sample: Sample
+    expires: int
+    first: int
+    answers: int = 1
+    longest: int = 0
+    steady: int = 0
+
+    def ran_out(self, at: int) -> bool:
+        """Whether the record may have been replaced by ``at``.
+
+        BIND fetches 2 s before expiry, Knot Resolver 5 s and a hundredth of the TTL before.
+        """
+        early = min(5_000 + self.longest // 100, self.longest // 10)
+        return self.expires - max(TOLERANCE, early) <= at
+
+    def pending(self, at: int) -> bool:
+        """Old was its last word, that has run out, and nothing was heard of it since."""
+        return self.sample.old and self.expires <= at
+
+
+@dataclass(slots=True)
+class Placed:
+    """Where an answer belongs: ``fetched_after`` is the expiry of the record before it there, where this
+    one took its place."""
+
+    cache: Cache
+    fetched_after: int | None = None
+
+
+@dataclass(slots=True)
+class Caches:
+    """At most :data:`MOST` caches of one address. ``words``: the latest word of each name."""
+
+    all: list[Cache] = field(default_factory=list)
+    words: dict[str, Sample] = field(default_factory=dict)
+    announced: dict[str | None, int] = field(default_factory=dict)  # by old answers; the latest, by name
+    identities: set[str] = field(default_factory=set)  # heard by ``id.server``, tied to no answer
+
+    def __iter__(self) -> Iterator[Cache]:
+        return iter(self.all)
+
+    def __len__(self) -> int:
+        return max(len(self.all), min(len(self.identities), MOST))
+
+    def named(self, name: str | None) -> list[Cache]:
+        return [cache for cache in self.all if cache.name == name]
+
+    def place(self, sample: Sample) -> Placed:
+        """Give an answer to the cache that it most simply comes from, and remember it there."""
+        group = self.named(sample.cache)
+        placed = (
+            _went_stale(group, sample) or _seen_again(group, sample) or _constant(group, sample)
+            or _fetched(group, sample)
+        )  # fmt: skip
+        if placed is None:
+            placed = Placed(Cache(sample.cache, sample, sample.expires, sample.at, answers=0))
+            self.all.append(placed.cache)
+        _note(placed.cache, sample)
+        self._word(sample)
+        self._bound(placed.cache)
+        return placed
+
+    def _word(self, sample: Sample) -> None:
+        if sample.cache is not None:
+            last = self.words.get(sample.cache)
+            if last is None or rank(last) <= rank(sample):
+                self.words[sample.cache] = sample
+
+    def announce(self, sample: Sample) -> None:
+        """What an old answer says of its own end; kept for its name, else for all that give none."""
+        self.announced[sample.cache] = max(self.announced.get(sample.cache, 0), sample.expires)
+
+    def _bound(self, keep: Cache) -> None:
+        """Forget first who was on new and was not seen for longest; nobody's last old word while there is
+        another to forget."""
+        while len(self.all) > MOST:
+            gone = min((c for c in self.all if c is not keep), key=lambda c: (c.sample.old, c.sample.at))
+            self.all.remove(gone)
+            if gone.name is not None and not self.named(gone.name):
+                self.words.pop(gone.name, None)
+                self.announced.pop(gone.name, None)
+
+
+def _note(cache: Cache, sample: Sample) -> None:
+    cache.answers += 1
+    cache.longest = max(cache.longest, sample.ttl)
+    if rank(cache.sample) <= rank(sample):
+        cache.sample = sample
+
+
+def _went_stale(group: list[Cache], sample: Sample) -> Placed | None:
+    """A record that is served past its end keeps that end, whatever TTL comes with it."""
+    if not (sample.stale or sample.over):
+        return None
+    held = [c for c in group if c.sample.same_data(sample) and c.expires <= sample.at]
+    return Placed(max(held, key=lambda c: c.expires)) if held else None
+
+
+def _seen_again(group: list[Cache], sample: Sample) -> Placed | None:
+    """The same data with the same end."""
+    near = [
+        c for c in group
+        if c.sample.same_data(sample) and abs(sample.expires - c.expires) <= TOLERANCE + sample.slack
+    ]  # fmt: skip
+    if not near:
+        return None
+    cache = min(near, key=lambda c: abs(sample.expires - c.expires))
+    if cache.sample.ttl - sample.ttl > TOLERANCE:
+        cache.steady = 0  # it counts down
+    return Placed(cache)
+
+
+def _constant(group: list[Cache], sample: Sample) -> Placed | None:
+    """The same data with the same TTL to the second, where a countdown would have shown another one."""
+    for cache in group:
+        last = cache.sample
+        apart = sample.at - last.at > TOLERANCE and last.expires - sample.at > TOLERANCE
+        if apart and last.ttl == sample.ttl and last.same_data(sample):
+            cache.steady += 1
+            cache.expires = sample.expires
+            return Placed(cache)
+    return None
+
+
+def _fetched(group: list[Cache], sample: Sample) -> Placed | None:
+    """Another record in the place of one that has run out; of several, of the one that did so first."""
+    out = [c for c in group if c.ran_out(sample.at) or c.sample.stale or c.sample.over]
+    if not out:
+        return None
+    cache = min(out, key=lambda c: c.expires)
+    before, cache.expires = cache.expires, sample.expires
+    return Placed(cache, before)
+
+
+class Tally(NamedTuple):
+    """Of the caches told apart: how many are on new, how many hold old, until when the last of these does
+    (ms; 0: none). A nameless one whose old record has run out is neither: who answers next may be it."""
+
+    new: int
+    old: int
+    until: int
+
+
+def tally(caches: Caches, now: int) -> Tally:
+    holding = [c for c in caches if c.sample.old and (c.expires > now or c.sample.over or _last(caches, c))]
+    new = sum(not c.sample.old for c in caches)
+    return Tally(new, len(holding), max((c.expires for c in holding), default=0))
+
+
+def _last(caches: Caches, cache: Cache) -> bool:
+    """Whether this is the latest that its name was heard to say."""
+    return cache.name is not None and caches.words.get(cache.name) is cache.sample
