@@ -22,6 +22,11 @@ class Asking(Protocol):
         """Every address of every authoritative server now; empty when the delegation can't be walked."""
         ...
 
+    async def port53(self, tell: Tell) -> None:
+        """Follow whether port 53 is intercepted here, and tell of each change; for ever. Answers that other
+        methods tell of are ``intercepted`` where they can't be believed."""
+        ...
+
     async def authority(self, server: Server, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]: ...
 
     async def hosts(self, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:

@@ -42,6 +42,7 @@ class DnsSchedule:
         async with asyncio.TaskGroup() as group:
             self._attend(group)
             group.create_task(self._delegation(group))
+            group.create_task(self._port53())
             group.create_task(self._hosts())
             group.create_task(self._records())
             for index, resolver in enumerate(self._plan.resolvers):
@@ -125,6 +126,9 @@ class DnsSchedule:
 
         await again_and_again("authority:records", ask, self._put)
 
+    async def _port53(self) -> None:
+        await again_and_again("port 53", lambda: self._asking.port53(self._hear), self._put)
+
     async def _resolver(self, resolver: str, phase: float) -> None:
         every, subject = self._plan.cadence.resolver, f"resolver:{resolver}"
         platform = self._plan.platforms.get(resolver, resolver)
@@ -162,6 +166,8 @@ class DnsSchedule:
 
     async def _hear(self, seen: Observation) -> None:
         await self._put(seen)
+        if isinstance(seen, Watcher):
+            self._intercepted = seen.event == "intercepted"
         if not isinstance(seen, (AuthorityAnswer, ResolverAnswer)):
             return
         source = seen.address if isinstance(seen, AuthorityAnswer) else seen.resolver

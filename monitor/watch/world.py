@@ -9,11 +9,12 @@ from typing import Any
 
 from monitor.exits import Exit, Failure
 from monitor.plan.model import Account, CutoverPlan, Host
+from monitor.watch.honesty import Port53
 from monitor.watch.vault import Vault, login
+from monitor.watch.ways import Ways
 from probes.dns.authority import Walker, ask_authority, host_addresses, walk
 from probes.dns.exchange import Exchange
 from probes.dns.records import ask_records
-from probes.dns.resolver import ask_resolver
 from probes.endpoints import Endpoints
 from probes.mail.canary import Signer, compose
 from probes.mail.connect import resolved
@@ -56,6 +57,16 @@ class RealWorld:
         self._endpoints = Endpoints(plan.endpoints)
         self._exchange = Exchange(self._endpoints)
         self._walker = Walker(self._exchange, plan.hints)
+        self._ways = Ways(self._exchange, self._walker)
+        self._port53 = Port53(
+            self._exchange,
+            self._endpoints,
+            plan.resolvers,
+            plan.platforms,
+            domain=plan.domain,
+            hints=plan.hints,
+        )
+        self._port53.authorities = plan.authorities or ()
         self._signer = signer_of(journal)
         self._mailboxes = Mailboxes(
             self._signer, self._endpoints, plan.cadence.mailbox, plan.cadence.coverage
@@ -66,22 +77,37 @@ class RealWorld:
 
     async def discover(self) -> Sequence[Server]:
         found = await walk(self._exchange, self._plan.domain, self._plan.hints, walker=self._walker)
+        if self._plan.authorities is None and found.servers:
+            self._port53.authorities = tuple(server.address for server in found.servers)
         return found.servers
 
+    async def port53(self, tell: Tell) -> None:
+        await self._port53.follow(tell)
+
     async def authority(self, server: Server, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
+        tell = await self._believing(tell)
         return await ask_authority(self._exchange, server, self._plan.domain, hosts, tell=tell)
 
     async def hosts(self, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
+        tell = await self._believing(tell)
         found = await asyncio.gather(
             *(host_addresses(self._exchange, host, walker=self._walker, tell=tell) for host in hosts)
         )
         return [answer for answers in found for answer in answers]
 
     async def records(self, server: Server, tell: Tell) -> Sequence[Observation]:
+        tell = await self._believing(tell)
         return await ask_records(self._exchange, server, self._plan.domain, self._plan.new.mx, tell=tell)
 
     async def resolver(self, resolver: str, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
-        return await ask_resolver(self._exchange, resolver, self._plan.domain, hosts, tell=tell)
+        tell = await self._believing(tell)
+        plain = self._port53.plain(resolver)
+        return await self._ways.ask(resolver, self._plan.domain, hosts, plain=plain, tell=tell)
+
+    async def _believing(self, tell: Tell) -> Tell:
+        """``tell``, once it is known whether port 53 is to be believed."""
+        await self._port53.ready()
+        return self._port53.believing(tell)
 
     # Canaries
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from probes.dns.exchange import Exchange, Question, Reply
+from probes.dns.exchange import UDP, Exchange, Question, Reply, Via
 from probes.observation import ResolverAnswer, now
 from probes.sight import Tell, nobody
 
@@ -16,20 +16,22 @@ _ANSWERED = ("answer", "nodata", "nxdomain", "servfail", "bogus", "malformed")
 
 async def ask_resolver(
     exchange: Exchange, resolver: str, domain: str, hosts: Iterable[str], *, timeout: float = TIMEOUT,
-    tell: Tell = nobody,
+    tell: Tell = nobody, address: str = "", via: Via = UDP,
 ) -> list[ResolverAnswer]:  # fmt: skip
     """MX of the domain, then A and AAAA of each of ``hosts``; TTLs are what remains of a record's life.
 
     Where there is no MX RRset (and only then: RFC 5321 section 5.1), the domain's own A and AAAA, too.
     ``cache`` is the NSID (RFC 5001) of whoever answered. A resolver that gives the MX no answer is asked
-    no more. ``tell`` hears each answer at once. Never raises for what the network does.
+    no more. ``tell`` hears each answer at once. Asked is ``address`` where ``resolver`` is a URL, and by
+    ``via``. Never raises for what the network does.
     """
 
     gate = asyncio.Semaphore(AT_A_TIME)
 
     async def ask(name: str, kind: str) -> ResolverAnswer:
         async with gate:
-            reply = await exchange.ask(resolver, Question(name, kind), rd=True, timeout=timeout)
+            question = Question(name, kind)
+            reply = await exchange.ask(address or resolver, question, rd=True, timeout=timeout, via=via)
         answer = observed(resolver, name, kind, reply)
         await tell(answer)
         return answer

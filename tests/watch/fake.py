@@ -73,6 +73,9 @@ class World:
         self.asked["discover"] += 1
         return list(self.servers)
 
+    async def port53(self, tell: Tell) -> None:
+        await asyncio.Event().wait()
+
     async def authority(self, server: Server, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
         self._count(server.address)
         silent = server.address in self.silent
