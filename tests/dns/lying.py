@@ -22,9 +22,10 @@ from msgspec import Struct
 
 from monitor.rehearsal.authority import Authority
 from monitor.rehearsal.certificates import CertificateAuthority
+from probes.dns.exchange import Exchange
 from probes.dns.walking import ROOT
 from probes.endpoints import Endpoints
-from tests.dns.encrypting import Place, certificate, place
+from tests.dns.encrypting import Place, place
 from tests.dns.internet import zone
 from tests.dns.scripted import Scripted, Send
 from tests.servers.daemon import Daemon, program
@@ -32,7 +33,8 @@ from tests.servers.nsd import asked
 
 GOOGLE, QUAD9, OWN = "8.8.8.8", "9.9.9.9", "203.0.113.1"
 ROOTS = tuple(server.address for server in ROOT if ":" not in server.address)[:4]
-NAME, PATH = "dns.test", "/dns-query"
+NAMES = {GOOGLE: "dns.google", QUAD9: "dns.quad9.net", "203.0.113.80": "doh.example.jp"}
+STRANGER = "192.0.2.53"
 DOMAIN = "example.jp."
 NEW, OLD = "10 mail.new.example.", "10 mail.old.example."
 LIARS_EGRESS, LANDING = "198.18.0.7", "198.18.0.80"
@@ -65,16 +67,19 @@ remote-control:
   control-enable: no
 """
 
-_ROOT = """
+_ROOT = f"""
 . 60 SOA a.root-servers.net. nstld.verisign-grs.com. 1 60 60 600 60
 . 60 NS a.root-servers.net.
 a.root-servers.net. 60 A 198.41.0.4
+example.jp. 60 NS ns1.example.jp.
+ns1.example.jp. 60 A {OWN}
 """
 _OWN = f"""
 example.jp. 60 SOA ns1.example.jp. root.example.jp. 1 60 60 600 60
 example.jp. 60 NS ns1.example.jp.
 ns1.example.jp. 60 A {OWN}
 example.jp. 60 MX {NEW}
+doh.example.jp. 60 A 203.0.113.80
 """
 
 
@@ -88,7 +93,8 @@ class Behind(Struct, frozen=True):
 @contextlib.contextmanager
 def resolvers(directory: Path, google_says: str = "gpdns-tst") -> Iterator[Behind]:
     authority = CertificateAuthority(directory)
-    pem = certificate(authority, directory, NAME)
+    authority.server_context(*NAMES.values())
+    pem = directory / f"{NAMES[GOOGLE]}.pem"
     places = {GOOGLE: place(GOOGLE), QUAD9: place(QUAD9)}
     names = {
         GOOGLE: ("x", google_says, "172.253.1.1"),
@@ -212,8 +218,19 @@ async def net(
         for address, at in behind.resolvers.items():
             honest[address] = (at.address, at.dns)
             table |= at.endpoints
+            honest[STRANGER] = honest[address]
+            table["203.0.113.80:443"] = f"{at.address}:{at.doh}"
         for address, real in honest.items():
             scripted = await stack.enter_async_context(Scripted(box.on_udp(address, real)))
             where = f"[{address}]" if ":" in address else address
             table[f"{where}:53"] = f"127.0.0.1:{scripted.port}"
         yield Net(table, box, behind.ca)
+
+
+@contextlib.asynccontextmanager
+async def asking(net: Net) -> AsyncIterator[Exchange]:
+    exchange = Exchange(net.closed, ca_file=net.ca)
+    try:
+        yield exchange
+    finally:
+        await exchange.close()

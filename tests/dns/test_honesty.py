@@ -1,13 +1,9 @@
-"""Port 53 intercepted: each sign by itself, whole examinations over loopback, and DNAT in a namespace."""
+"""Port 53 intercepted: each sign by itself, and whole examinations over loopback."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +20,8 @@ from probes.dns.operators import OPERATORS, belongs, egress, recognised
 from probes.dns.via import doh, dot
 from probes.observation import DnsOutcome
 from tests.dns import lying
-from tests.dns.lying import GOOGLE, QUAD9, ROOTS, Net
-from tests.servers.daemon import Daemon, needs, program, run
+from tests.dns.lying import GOOGLE, NAMES, QUAD9, ROOTS, asking
+from tests.servers.daemon import needs
 
 
 def reply(
@@ -212,26 +208,10 @@ EVERYBODY = Subjects(
     roots=ROOTS,
     authorities=(lying.OWN,),
     resolvers=tuple(
-        Resolver(address, platform, (doh(f"https://{lying.NAME}{lying.PATH}"), dot(lying.NAME)))
+        Resolver(address, platform, (doh(f"https://{NAMES[address]}/dns-query"), dot(NAMES[address])))
         for address, platform in ((GOOGLE, "google"), (QUAD9, "quad9"))
     ),
 )
-
-
-@pytest.fixture(scope="module")
-def behind() -> Iterator[lying.Behind]:
-    needs("unbound")
-    with tempfile.TemporaryDirectory(prefix="mx-") as name, lying.resolvers(Path(name)) as servers:
-        yield servers
-
-
-@contextlib.asynccontextmanager
-async def asking(net: Net) -> AsyncIterator[Exchange]:
-    exchange = Exchange(net.closed, ca_file=net.ca)
-    try:
-        yield exchange
-    finally:
-        await exchange.close()
 
 
 async def examined(
@@ -312,54 +292,3 @@ def test_hostile_octets_are_a_sign_at_most(octets: bytes) -> None:
                 await exchange.close()
 
     assert asyncio.run(go()).verdict in ("honest", "unknown", "intercepted")
-
-
-# The kernel's own DNAT, as an access provider's router does it
-
-ASKS = """
-import asyncio, sys
-from probes.dns.examining import NOWHERE, Subjects, examine
-from probes.dns.exchange import Exchange
-from tests.dns.lying import ROOTS
-
-async def main():
-    exchange = Exchange()
-    found = await examine(exchange, Subjects(domain="example.jp.", nowhere=NOWHERE, roots=ROOTS), timeout=1)
-    await exchange.close()
-    print(found.verdict, *sorted({sign.kind for sign in found.signs if sign.proof}))
-
-asyncio.run(main())
-"""
-
-
-@pytest.fixture
-def namespace() -> Iterator[str]:
-    """A network namespace from which every packet is sent somewhere, and comes from nowhere back."""
-    needs("ip", "nft", "dnsmasq")
-    name = f"mxcutover-{os.getpid()}"
-    run("ip", "netns", "add", name)
-    try:
-        for command in (
-            "ip link set lo up",
-            "ip address add 10.9.0.1/32 dev lo",
-            "ip route add default dev lo src 10.9.0.1",
-        ):
-            run("ip", "netns", "exec", name, *command.split())
-        yield name
-    finally:
-        run("ip", "netns", "delete", name)
-
-
-@pytest.mark.servers
-def test_dnat_of_port_53_to_a_providers_resolver(namespace: str, tmp_path: Path) -> None:
-    inside = ("ip", "netns", "exec", namespace)
-    asks = (*inside, sys.executable, "-c", ASKS)
-    assert run(*asks) == "unknown\n", "nobody answers here"
-    for rule in ("table ip nat", "chain ip nat output { type nat hook output priority -100 ; }",
-                 "rule ip nat output udp dport 53 dnat to 127.0.0.1:5353"):  # fmt: skip
-        run(*inside, "nft", "add", *rule.split())
-    command = [*inside, program("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv",
-               "--no-hosts", "--port=5353", "--listen-address=127.0.0.1", "--bind-interfaces", "--user=root",
-               "--pid-file", "--address=/#/198.18.0.80"]  # fmt: skip
-    with Daemon("dnsmasq", command, tmp_path, lambda: "nowhere" in run(*asks)):
-        assert run(*asks) == "intercepted nowhere recursion\n"
