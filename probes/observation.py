@@ -103,7 +103,11 @@ class Plan(_Base, frozen=True, kw_only=True, tag="plan"):
 
 
 class AuthorityAnswer(_Base, frozen=True, kw_only=True, tag="dns.authority"):
-    """What one authoritative server address served (RFC 1034 section 4.3.1)."""
+    """What one authoritative server address served (RFC 1034 section 4.3.1).
+
+    ``dnssec``: what a validator makes of it (``secure``, ``insecure``, ``unchecked``); of a ``bogus`` answer,
+    which has the data all the same, the reason (:data:`probes.dns.dnssec.BOGUS`). None: not looked at.
+    """
 
     server: str
     address: str
@@ -116,6 +120,7 @@ class AuthorityAnswer(_Base, frozen=True, kw_only=True, tag="dns.authority"):
     serial: Count | None = _ABSENT
     aa: bool = _ABSENT
     rtt_ms: Seconds | None = _ABSENT
+    dnssec: str | None = None
 
     def __post_init__(self) -> None:
         _fill(self, ("rrset", (), "ttl", 0, "aa", False, "serial", None, "rtt_ms", None))

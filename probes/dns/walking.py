@@ -7,15 +7,17 @@ import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from probes.dns.exchange import Exchange, Question, Reply
-from probes.sight import Server
+from probes.dns.observed import observed
+from probes.sight import Server, Tell, nobody
 
 QUERY_TIMEOUT = 2.0
+LAG_TIMEOUT = 1.0  # for one that was silent or slow of late
 MOST_CUTS = 16  # on one way down
 MOST_DEPTH = 5  # of ways within ways, to name servers that lie elsewhere
 MOST_QUERIES = 400  # for one walk: a delegation may be made to cost (NXNSAttack)
@@ -70,6 +72,9 @@ class Heard(Struct, frozen=True):
     reply: Reply
 
 
+Way: TypeAlias = Callable[[], Coroutine[None, None, Heard | None]]
+
+
 class Reached(Struct, frozen=True):
     """The end of a way: the zone that has the name, and what one of its servers said with authority;
     None where all of them are silent or know nothing of it."""
@@ -116,6 +121,7 @@ class Walker:
         self._names: dict[str, tuple[tuple[str, ...], float]] = {}
         self._dark: dict[str, float] = {}
         self._slow: dict[str, float] = {}
+        self._signed: dict[str, tuple[bool, float]] = {}
 
     # Down to a name
 
@@ -139,17 +145,26 @@ class Walker:
         return Reached(cut, None)
 
     async def _from(self, cut: Cut, question: Question, trip: Trip, stack: frozenset[str]) -> Heard | None:
-        """From the servers with glue, and where those are silent, from those without."""
-        heard = await self.first(await self.servers(cut, trip, stack), question, cut.zone, trip)
+        """From the servers with glue and, where those are silent, from those without."""
         named = {server.name for server in cut.servers}
-        for name in () if heard is not None or not named else cut.names:
-            if name in named:
-                continue
+
+        async def by_glue() -> Heard | None:
+            return await self.first(await self.servers(cut, trip, stack), question, cut.zone, trip)
+
+        async def by_name(name: str) -> Heard | None:
             servers = [Server(name, address) for address in await self.addresses(name, trip, stack)]
-            heard = await self.first(servers, question, cut.zone, trip)
-            if heard is not None:
-                break
-        return heard
+            return await self.first(servers, question, cut.zone, trip)
+
+        names = [name for name in cut.names if name not in named] if named else []
+        ways: list[Way] = [by_glue, *(partial(by_name, name) for name in names)]
+        at_once = 2 if named and all(map(self._lags, cut.servers)) else 1
+        async with aclosing(staggered(ways, 2 * HEDGE, at_once)) as answers:
+            async for heard in answers:
+                if heard is not None:
+                    if named and heard.server not in cut.servers:
+                        self._note(self._slow, [server.address for server in cut.servers])
+                    return heard
+        return None
 
     def cut_at(self, zone: str) -> Cut | None:
         return self._root if zone == "." else self._cuts.get(zone)
@@ -204,20 +219,25 @@ class Walker:
                     break
         return found
 
-    async def addresses(self, name: str, trip: Trip, stack: frozenset[str] = frozenset()) -> tuple[str, ...]:
-        """A and AAAA of a host from its own zone; empty where it has none or they can't be had."""
+    async def addresses(
+        self, name: str, trip: Trip, stack: frozenset[str] = frozenset(), tell: Tell = nobody
+    ) -> tuple[str, ...]:
+        """A and AAAA of a host from its own zone; empty where it has none or they can't be had. ``tell``
+        hears them where they are new."""
         known = self._names.get(name)
         if known is not None and known[1] > self._clock():
             return known[0]
         if name in stack or len(stack) >= MOST_DEPTH:
             return ()
         reached = await self.descend(Question(name, "A"), trip, stack=stack | {name})
-        if reached.reply is None:
+        if reached.heard is None:
             return ()
-        servers = await self.servers(reached.cut, trip, stack | {name})
-        six = await self.first(servers, Question(name, "AAAA"), reached.cut.zone, trip)
-        both = [reached.reply, None if six is None else six.reply]
-        replies = [r for r in both if r is not None and r.outcome == "answer"]
+        six = await self._from(reached.cut, Question(name, "AAAA"), trip, stack | {name})
+        heard = [(h, kind) for h, kind in ((reached.heard, "A"), (six, "AAAA")) if h is not None]
+        for h, kind in heard:
+            if h.reply.aa:
+                await tell(observed(h.server, name, kind, h.reply))
+        replies = [h.reply for h, _ in heard if h.reply.outcome == "answer"]
         found = tuple(a for r in replies for a in r.rrset[:MOST_ADDRESSES])
         if found:
             self._names[name] = found, self._until(min(r.ttl for r in replies))
@@ -248,13 +268,36 @@ class Walker:
 
     def _ordered(self, servers: Sequence[Server]) -> list[Server]:
         """Who was silent or slow of late comes last."""
-        now = self._clock()
+        return sorted(servers, key=lambda server: (self.is_dark(server), self._lags(server)))
 
-        def rank(server: Server) -> tuple[bool, bool]:
-            dark, slow = self._dark.get(server.address, now), self._slow.get(server.address, now)
-            return dark > now, slow > now
+    def _lags(self, server: Server) -> bool:
+        """Whether others were faster by far, or it was silent, not long ago."""
+        return self._slow.get(server.address, 0.0) > self._clock() or self.is_dark(server)
 
-        return sorted(servers, key=rank)
+    # Signed or not
+
+    async def signed(self, name: str, trip: Trip) -> bool | None:
+        """False where there is a zone cut at ``name`` and its parent has no DS for it; None: not known."""
+        known = self._signed.get(name)
+        if known is not None and known[1] > self._clock():
+            return known[0]
+        found = await self._asked_signed(name, trip)
+        if found is not None:
+            self._signed.pop(name, None)
+            self._signed[name] = found, self._until(KEPT_FOR)
+            if len(self._signed) > KEPT_ZONES:
+                del self._signed[next(iter(self._signed))]
+        return found
+
+    async def _asked_signed(self, name: str, trip: Trip) -> bool | None:
+        ds = (await self.descend(Question(name, "DS"), trip, anew=True)).reply
+        if ds is None or ds.outcome not in ("answer", "nodata"):
+            return None
+        if ds.outcome == "answer" or self.cut_at(name) is not None:
+            return ds.outcome == "answer"
+        # The parent's servers may have the zone below as well, and never refer to it.
+        apex = (await self.descend(Question(name, "SOA"), trip)).reply
+        return None if apex is None or apex.soa is None else apex.soa.zone != name
 
     def _note(self, book: dict[str, float], addresses: Iterable[str]) -> None:
         for address in addresses:
@@ -270,7 +313,8 @@ class Walker:
     async def ask(self, server: Server, question: Question, trip: Trip) -> Reply | None:
         if not trip.may():
             return None
-        reply = await self.exchange.ask(server.address, question, rd=False, timeout=QUERY_TIMEOUT, nsid=False)
+        timeout = LAG_TIMEOUT if self._lags(server) else QUERY_TIMEOUT
+        reply = await self.exchange.ask(server.address, question, rd=False, timeout=timeout, nsid=False)
         trip.heard(server, reply)
         if reply.outcome in ("timeout", "unreachable"):
             self._note(self._dark, [server.address])

@@ -88,8 +88,11 @@ async def test_aliases_within_a_server_and_out_of_its_zone(net: Addresses) -> No
     async with asking(net) as exchange:
         within = await host_addresses(exchange, "in.old.example.", [net.root])
         out = await host_addresses(exchange, "alias.old.example.", [net.root])
-    assert ("A", "answer", (net.old,), 9) in [(o.type, o.outcome, o.rrset, o.ttl) for o in within]
-    assert ("A", "answer", (net.new[0],)) in [(o.type, o.outcome, o.rrset) for o in out]
+    # the host's own record may be cached for 60 s, the alias for 9
+    assert ("A", "answer", (net.old,), 60) in [(o.type, o.outcome, o.rrset, o.ttl) for o in within]
+    assert ("CNAME", "answer", (OLD,), 9) in [(o.type, o.outcome, o.rrset, o.ttl) for o in within]
+    said = {(o.type, o.outcome, o.rrset) for o in out}
+    assert {("A", "answer", (net.new[0],)), ("CNAME", "answer", (NEW,))} <= said
 
 
 async def test_what_their_caches_say(net: Addresses) -> None:
