@@ -58,7 +58,8 @@ async def _look_up(exchange: Exchange, domain: str, walker: Walker) -> Found | N
     looked = await asyncio.gather(
         *(host_addresses(exchange, host, walker=walker, timeout=HOSTS) for host in hosts)
     )
-    addresses = [a for answers in looked for answer in answers for a in answer.rrset]
+    answered = [answer for answers in looked for answer in answers if answer.type in ("A", "AAAA")]
+    addresses = [address for answer in answered for address in answer.rrset]
     return Found(
         mx=mx,
         ttl=max(a.ttl for a in told),
