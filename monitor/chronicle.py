@@ -43,6 +43,8 @@ class Chronicle:
         self.newest: datetime | None = None
         self.resolver_words: dict[int, dict[str, tuple[str, ...]]] = {}
         self.slot_ms = 10_000
+        self.intercepted: datetime | None = None  # since when port 53 is; None: it is not, as far as known
+        self._offline = False
         self._states: dict[str, str] = {}
 
     def add(self, seen: Observation) -> None:
@@ -56,6 +58,7 @@ class Chronicle:
             case Watcher():
                 level: Level = "warn" if seen.event in ("offline", "clock", "intercepted") else "info"
                 self._event(seen.at, level, f"event.{seen.event}", detail=seen.detail)
+                self._watcher(seen)
             case AccountState():
                 self._account(seen)
             case Skip():
@@ -80,6 +83,15 @@ class Chronicle:
             self.events.append(
                 EventRow(at=at, level=LEVELS[finding.state], code=finding.code, args=finding.args)
             )
+
+    def _watcher(self, seen: Watcher) -> None:
+        """``online`` ends being offline if that was so, else being intercepted; a start knows of neither."""
+        if seen.event == "intercepted":
+            self.intercepted = self.intercepted or seen.at
+        elif seen.event == "started" or (seen.event == "online" and not self._offline):
+            self.intercepted = None
+        if seen.event in ("offline", "online", "started"):
+            self._offline = seen.event == "offline"
 
     def _account(self, seen: AccountState) -> None:
         key = f"{seen.side}:{seen.account}"

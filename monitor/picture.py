@@ -87,6 +87,7 @@ def picture(
             WaiverRow(subject=s, reason=r, at=from_ms(at)) for s, (r, at) in evidence.waived_at.items()
         ),
         stragglers=tuple(_straggler(t) for t in mail.missing_on_new(c)),
+        intercepted=chronicle.intercepted,
         last_old_mail=max(since, key=lambda r: r.accepted_at, default=None),
         quiet_since=_quiet_since(c, taken),
         quiet_seconds=float(quiet.args.get("quiet", 0)),

@@ -196,6 +196,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """``evidence_at``: the ``at`` of the newest observation; its age is always shown.
 
     ``changes`` are the judgements at which verdict or a state changed, oldest first.
+    ``intercepted``: since when the watcher's port 53 is answered by somebody else.
     ``quiet_since``: begin of the covered quiet time that counts now; ``quiet_seconds`` how much of it.
     """
 
@@ -223,6 +224,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     quiet_since: datetime | None = None
     quiet_seconds: float = 0
     baseline_per_hour: float | None = None
+    intercepted: datetime | None = None
 
     @property
     def verdict_since(self) -> datetime | None:

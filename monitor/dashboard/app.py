@@ -188,7 +188,8 @@ class Dashboard(App[None]):
             return self._words("waiting", age=age(waited))
         if self._frozen is None and waited > STALLED:
             return self._words("feed.stalled", age=age(waited))
-        return ""
+        since = scene.snapshot.intercepted
+        return "" if since is None else self._words("intercepted", t=scene.clock(since))
 
     def on_resize(self, event: Resize) -> None:
         self.call_after_refresh(self.tick)

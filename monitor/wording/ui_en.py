@@ -32,6 +32,7 @@ UI: dict[str, str] = {
     "ui.feed.failed": "! The watch stopped: {why} · this picture is {age} old · q quits",
     "ui.feed.ended": "! The watch has ended · this picture is {age} old · q quits",
     "ui.feed.stalled": "! Nothing new from the watch for {age}: this picture may be out of date",
+    "ui.intercepted": "! Port 53 is intercepted here since {t}: only encrypted DNS answers count",
     # The verdict
     "ui.word.before": "BEFORE",
     "ui.word.propagating": "PROPAGATING",

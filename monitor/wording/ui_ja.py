@@ -32,6 +32,7 @@ UI: dict[str, str] = {
     "ui.feed.failed": "! 監視が止まりました: {why} · この画面は{age}前のもの · qで終了",
     "ui.feed.ended": "! 監視は終わりました · この画面は{age}前のもの · qで終了",
     "ui.feed.stalled": "! {age}の間、監視から新しい知らせがありません。画面は古いかもしれません",
+    "ui.intercepted": "! {t} から 53 番ポートは横取り中: 数えるのは暗号化された応答だけです",
     # The verdict
     "ui.word.before": "切替前",
     "ui.word.propagating": "反映待ち",

@@ -15,7 +15,7 @@ import pytest
 from monitor.dashboard.app import Dashboard
 from monitor.dashboard.bars import VIEWS
 from monitor.snapshot import HitRow, Snapshot
-from monitor.wording import CATALOGUES
+from monitor.wording import CATALOGUES, Language
 from tests.dashboard import sample
 
 SCREENS = Path(__file__).parent / "screens"
@@ -72,6 +72,20 @@ async def test_the_screen_is_as_it_was_read(name: str, view: str, size: tuple[in
         file.parent.mkdir(exist_ok=True)
         file.write_text(shown, "utf-8")
     assert shown == file.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "Port 53 is intercepted here since 21:"), ("ja", "から 53 番ポートは横取り中")],
+)
+async def test_that_port_53_is_intercepted_is_said_on_every_screen(language: Language, said: str) -> None:
+    snapshot = sample.SAMPLES["draining"]()
+    since = snapshot.now.replace(hour=21)
+    app = Dashboard(sample.Still(msgspec.structs.replace(snapshot, intercepted=since)), language=language)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        (line,) = (line for line in text(app).splitlines() if said in line.replace("\0", ""))
+        assert not line.rstrip().endswith("…")
 
 
 async def test_without_colour_the_same_words_stand_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,13 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from monitor.chronicle import Chronicle
 from monitor.watch import honesty as watch_honesty
 from monitor.watch import ways
 from monitor.watch.asking import Server
@@ -22,7 +24,7 @@ from monitor.watch.world import RealWorld
 from probes.dns.examining import NOWHERE
 from probes.dns.via import doh
 from probes.dns.walking import Walker
-from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Watcher
+from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Watcher, WatcherEvent
 from probes.service import Service
 from tests.dns import lying
 from tests.dns.lying import GOOGLE, NEW, OWN, ROOTS, STRANGER, Net, asking
@@ -125,6 +127,23 @@ async def test_the_way_to_a_resolver(behind: lying.Behind) -> None:
             )
             said = [(await found.ask(GOOGLE, "example.jp.", (), plain=False))[0] for _ in range(2)]
             assert [(o.transport, o.outcome) for o in said] == [("doh", "unreachable"), ("dot", "answer")]
+
+
+def test_what_the_record_says_of_port_53() -> None:
+    begin = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def after(*events: WatcherEvent) -> datetime | None:
+        chronicle = Chronicle()
+        for n, event in enumerate(events):
+            chronicle.add(Watcher(at=begin + timedelta(seconds=n), event=event, detail=""))
+        return chronicle.intercepted
+
+    assert after("started") is None
+    assert after("started", "intercepted", "intercepted") == begin + timedelta(seconds=1)
+    assert after("intercepted", "online") is None
+    assert after("intercepted", "offline", "online") == begin, "only being offline is over"
+    assert after("intercepted", "offline", "online", "online") is None
+    assert after("intercepted", "stopped", "started") is None, "who begins anew looks anew"
 
 
 # The kernel's own DNAT, as an access provider's router does it
