@@ -20,6 +20,7 @@ COMMANDS = {
     "init": ("init", "Write a commented plan; asks for what it needs, or takes flags."),
     "plan": ("plan", "Check a plan: every mistake at once, with what to write instead."),
     "dns": ("dns", "Ask every authority and the public resolvers; --watch to the end."),
+    "resolvers": ("resolvers", "List the bundled public resolvers, and --check who answers."),
     "check": ("check", "Reach every host, log in and open the log: is it all to be had?"),
     "watch": ("watch", "Watch the move: the dashboard, or --headless for a unit."),
     "attach": ("attach", "Open the dashboard on a journal that another process writes."),

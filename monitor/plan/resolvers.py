@@ -6,7 +6,6 @@ import re
 
 from monitor.plan import values
 from monitor.plan.mistakes import Wrong
-from probes.dns import catalogue
 
 PUBLIC, ALL = "public", "all"
 LONGEST_URL = 512
@@ -18,6 +17,8 @@ _TEMPLATES = ("{?dns}", "{&dns}")
 
 def public() -> dict[str, str]:
     """Id to operator, of every bundled resolver that a watch asks by default."""
+    from probes.dns import catalogue  # only for who reads a plan
+
     return {entry.id: entry.platform for entry in catalogue.public()}
 
 
@@ -26,6 +27,8 @@ def named(text: str) -> dict[str, str]:
 
     Raises :class:`Wrong`.
     """
+    from probes.dns import catalogue
+
     if text == PUBLIC:
         return public()
     if text == ALL:

@@ -33,7 +33,12 @@ from tests.servers.nsd import asked
 
 GOOGLE, QUAD9, OWN = "8.8.8.8", "9.9.9.9", "203.0.113.1"
 ROOTS = tuple(server.address for server in ROOT if ":" not in server.address)[:4]
-NAMES = {GOOGLE: "dns.google", QUAD9: "dns.quad9.net", "203.0.113.80": "doh.example.jp"}
+NAMES = {
+    GOOGLE: "dns.google",
+    QUAD9: "dns.quad9.net",
+    "203.0.113.80": "doh.example.jp",
+    "103.2.57.5": "public.dns.iij.jp",
+}
 STRANGER = "192.0.2.53"
 DOMAIN = "example.jp."
 NEW, OLD = "10 mail.new.example.", "10 mail.old.example."
@@ -219,7 +224,7 @@ async def net(
             honest[address] = (at.address, at.dns)
             table |= at.endpoints
             honest[STRANGER] = honest[address]
-            table["203.0.113.80:443"] = f"{at.address}:{at.doh}"
+            table |= {f"{other}:443": f"{at.address}:{at.doh}" for other in ("203.0.113.80", "103.2.57.5")}
         for address, real in honest.items():
             scripted = await stack.enter_async_context(Scripted(box.on_udp(address, real)))
             where = f"[{address}]" if ":" in address else address
