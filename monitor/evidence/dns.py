@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Caches, Sample, rank
+from monitor.evidence.delegation import Delegations, covers
 from monitor.evidence.habits import Given, Signs
 from monitor.evidence.names import Names, canonical
 from monitor.snapshot import Leads
@@ -18,6 +20,8 @@ STALE = frozenset({3, 19})  # RFC 8914 sections 4.4 and 4.20: Stale Answer, Stal
 # answers in place of the domain's data says nothing about its caches.
 BLOCKED = frozenset({4, 15, 16, 17, 18})
 SAMPLES = 64
+ADDRESSES = ("A", "AAAA")
+Key: TypeAlias = "tuple[str, str]"  # name and type
 ID_SERVER = "id.server."  # RFC 4892 section 2.2, class CH
 
 
@@ -40,10 +44,14 @@ class Authority:
     serial: int | None = None
     rtt_ms: float | None = None
     first_new: int | None = None
-    runs: dict[tuple[str, str], list[Run]] = field(default_factory=dict)
-    serving: dict[tuple[str, str], tuple[tuple[str, ...], int]] = field(default_factory=dict)
+    runs: dict[Key, list[Run]] = field(default_factory=dict)
+    serving: dict[Key, tuple[tuple[str, ...], int]] = field(default_factory=dict)
     delegation: tuple[tuple[str, ...], int] | None = None  # the NS RRset that it gives, and its TTL
     moved: list[Run] = field(default_factory=list)  # NS RRsets that it gave before
+    # By name and type: that there is no such address here, and when that ended; what validators refuse, why.
+    absent: dict[Key, list[Run]] = field(default_factory=dict)
+    bogus: dict[Key, tuple[int, str]] = field(default_factory=dict)
+    sealed: str | None = None  # what a validator made of its last MX answer
 
     def runs_any(self) -> bool:
         """Whether old data was ever seen here."""
@@ -81,6 +89,8 @@ class Dns:
         self.authorities: dict[str, Authority] = {}
         self.resolvers: dict[str, Resolver] = {}
         self.records: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {}
+        self.aliases: dict[str, tuple[int, str]] = {}  # exchanges, and the domain, that are one; seen when
+        self.delegations = Delegations()
         self.first_sight: int | None = None
         self.resolver_outlived = False
         self.given = Given()
@@ -110,48 +120,105 @@ class Dns:
             self._beside(known, seen, at, plan)
             return None
         known.last_outcome, known.last_at, known.rtt_ms = seen.outcome, at, seen.rtt_ms
-        if seen.outcome not in USABLE:
-            return None
+        self._seal(known, seen, at)
         known.serial = seen.serial if seen.serial is not None else known.serial
+        known.sealed = seen.dnssec or known.sealed
+        if not _has_data(seen):
+            return None
         if self.first_sight is None:
             self.first_sight = at
+        outcome = "answer" if seen.outcome == "bogus" else seen.outcome
+        leads = self.leads(f"authority:{address}", seen.rrset, outcome, plan)
+        self._serve(known, seen, at, old=leads not in NEW_ENOUGH)
+        if seen.outcome == "bogus":  # validators refuse it, and all others go by it
+            return leads if leads == "new" else None
         self.given.note(seen, address)
-        leads = self.leads(f"authority:{address}", seen.rrset, seen.outcome, plan)
         if known.sample is None or at >= known.sample.at:
             known.sample = Sample(at, seen.rrset, seen.outcome, leads, at + seen.ttl * 1000)
         if leads in NEW_ENOUGH and known.first_new is None:
             known.first_new = at
-        self._serve(known, seen, at, old=leads not in NEW_ENOUGH)
         return leads
+
+    def _seal(self, known: Authority, seen: AuthorityAnswer, at: int) -> None:
+        """What validators refuse of it, until they would take it again."""
+        key = (host_name(seen.name), seen.type)
+        if seen.outcome == "bogus":
+            known.bogus[key] = (at, seen.dnssec or "")
+        elif seen.outcome in USABLE:
+            known.bogus.pop(key, None)
 
     def _beside(self, known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) -> None:
         """Whatever else an authority was asked for: hosts, the delegation, records that may name old."""
         name, apex = host_name(seen.name), host_name(plan.domain)
-        if seen.type == "NS":
-            if name == apex:
+        self.delegations.hear(seen, at, plan.domain)
+        if seen.type in ("NS", "DS", "SOA"):
+            if seen.type == "NS" and covers(name, apex):
                 self._delegation(known, seen, at)
+            if seen.type == "SOA" and seen.serial is not None:
+                known.serial = seen.serial
             return
         self._host(known, seen, at, plan)
+        self._alias(seen, at, plan)
         if (name == apex or name.endswith(f".{apex}")) and seen.outcome in USABLE:
             self.records[name, seen.type] = (at, seen.rrset if seen.outcome == "answer" else ())
+
+    def _alias(self, seen: AuthorityAnswer, at: int, plan: Plan) -> None:
+        name = host_name(seen.name)
+        if seen.type != "CNAME" or seen.outcome != "answer" or not seen.rrset:
+            return
+        if name == host_name(plan.domain) or self._in_play(name, plan):
+            self.aliases[name] = (at, host_name(seen.rrset[0]))
 
     def _delegation(self, known: Authority, seen: AuthorityAnswer, at: int) -> None:
         """Where the delegation moves, caches may keep the old NS RRset for its TTL, and fetch from those
         servers; a parent's referral counts as much (RFC 9199 section 3.6)."""
         if seen.outcome not in ("answer", "referral") or not seen.rrset:
             return
-        rrset = tuple(sorted(seen.rrset))
-        if known.delegation is not None and known.delegation[0] != rrset:
+        rrset = tuple(sorted(map(host_name, seen.rrset)))
+        if known.delegation is not None and set(known.delegation[0]) - set(rrset):
             known.moved = [*known.moved[1 - SAMPLES :], Run(known.delegation[1] * 1000, at)]
         known.delegation = (rrset, seen.ttl)
 
+    def gone(self, address: str, at: int) -> None:
+        """A server that is to be asked no longer hands out nothing, for the horizon, from now on."""
+        known = self.authorities.get(canonical(address))
+        if known is None:
+            return
+        if known.delegation is not None and not self.delegations.left(known.server):
+            known.moved.append(Run(known.delegation[1] * 1000, at))
+        runs = [*known.runs.values(), *known.absent.values()]
+        for run in (r for some in runs for r in some if r.ended is None):
+            run.ended = at
+
+    def _in_play(self, name: str, plan: Plan) -> bool:
+        return any(name == exchange for _, exchange in exchanges(plan.expected_mx))
+
     def _host(self, known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) -> None:
         """A and AAAA of the planned hosts are records in play: a host may keep its name and move."""
-        name = host_name(seen.name)
-        in_play = any(name == exchange for _, exchange in exchanges(plan.expected_mx))
-        if in_play and seen.type in ("A", "AAAA") and seen.outcome in USABLE:
+        if seen.type not in ADDRESSES or not self._in_play(host_name(seen.name), plan):
+            return
+        self._seal(known, seen, at)
+        if _has_data(seen):
             old = any(canonical(a) in plan.old.addresses for a in seen.rrset)
             self._serve(known, seen, at, old=old)
+            self._missing(known, seen, at)
+
+    def _missing(self, known: Authority, seen: AuthorityAnswer, at: int) -> None:
+        """That a planned host is not there is cached as well (RFC 2308), where it had no address at all."""
+        name = host_name(seen.name)
+        runs = known.absent.setdefault((name, seen.type), [])
+        going_on = bool(runs) and runs[-1].ended is None
+        if not seen.rrset:
+            if not going_on:
+                runs.append(Run(seen.ttl * 1000))
+                del runs[:-SAMPLES]
+            runs[-1].ttl_ms = max(runs[-1].ttl_ms, seen.ttl * 1000)
+        elif going_on:
+            other = ADDRESSES[seen.type == "A"]
+            if known.serving.get((name, other), ((), 0))[0]:
+                runs.pop()
+            else:
+                runs[-1].ended = at
 
     def _serve(self, known: Authority, seen: AuthorityAnswer, at: int, *, old: bool) -> None:
         """Extend, end or begin a run of old data; the same answer with another TTL is another run."""
@@ -286,3 +353,8 @@ class Dns:
             else:
                 self._ends = (plan, max(e for e, _ in ended), max(g for _, g in ended))
         return self._ends
+
+
+def _has_data(seen: AuthorityAnswer) -> bool:
+    """Whether it says what the name has; a bogus answer says it to those who do not validate."""
+    return seen.outcome in USABLE or (seen.outcome == "bogus" and bool(seen.rrset))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.evidence.dns import Dns, Run
+from monitor.evidence.dns import Dns
 from monitor.evidence.mail import MailFacts
 from monitor.evidence.names import canonical
 from probes.observation import (
@@ -82,12 +82,8 @@ class Evidence:
     def _replan(self, plan: Plan, at: int) -> None:
         """A server that is delegated no longer stops handing out old data, for the horizon, now."""
         gone = set(map(canonical, self.plan.authorities)) - set(map(canonical, plan.authorities))
-        for address in gone & self.dns.authorities.keys():
-            known = self.dns.authorities[address]
-            if known.delegation is not None:
-                known.moved.append(Run(known.delegation[1] * 1000, at))
-            for run in (r for runs in known.runs.values() for r in runs if r.ended is None):
-                run.ended = at
+        for address in gone:
+            self.dns.gone(address, at)
         self.plan = plan
 
     def _authority(self, seen: AuthorityAnswer, at: int) -> None:

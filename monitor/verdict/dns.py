@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 from monitor.evidence.caches import Sample, tally
 from monitor.evidence.dns import Authority, Resolver
 from monitor.evidence.names import canonical
+from monitor.snapshot import Leads
+from monitor.verdict.answers import host_name
 from monitor.verdict.context import Context, found, when
 from monitor.verdict.model import Finding, State
+
+# Why validators refuse an answer, as probes tell it.
+BOGUS = frozenset({"expired", "early", "unsigned", "no_key", "no_match", "forged", "no_denial", "costly"})
 
 
 def authority(c: Context) -> Finding:
@@ -16,25 +23,78 @@ def authority(c: Context) -> Finding:
     judged, waived = c.authorities()
     if not judged:
         return found("authority", "unknown", "none", waived=waived)
-    wrong, silent, since = [], [], 0
+    flawed, wrong, silent, since = [], [], [], 0
     for address in judged:
         known = c.evidence.dns.authorities.get(address)
-        if known is None or known.sample is None or not c.fresh(known.sample.at):
+        if (why := bogus(c, address)) is not None:
+            flawed.append((address, why))
+        elif known is None or known.sample is None or not c.fresh(known.sample.at):
             silent.append(address)
         elif (leads := c.evidence.dns.now_leads(f"authority:{address}", known.sample, c.plan)) != "new":
             wrong.append((address, leads))
         else:
             since = max(since, known.first_new or known.sample.at)
+    if flawed:
+        address, why = flawed[0]
+        code = f"bogus_{why}" if why in BOGUS else "bogus"
+        return found("authority", "unmet", code, waived=waived, server=address, others=len(flawed) - 1)
     if wrong:
-        address, leads = wrong[0]
-        good = len(judged) - len(wrong) - len(silent)
-        return found("authority", "unmet", f"serves_{leads}", waived=waived, server=address, good=good,
-                     total=len(judged))  # fmt: skip
+        return _wrong(c, wrong, len(judged) - len(wrong) - len(silent), len(judged), waived)
     if silent:
-        return found("authority", "unknown", "silent", waived=waived, servers=tuple(silent))
+        return found("authority", "unknown", "silent", waived=waived, servers=tuple(silent),
+                     why=_outcomes(c, silent))  # fmt: skip
     state: State = "waived" if any(not _serves_new(c, canonical(w)) for w in waived) else "met"
     return found("authority", state, "met", waived=waived, good=len(judged), total=len(judged),
                  since=when(since))  # fmt: skip
+
+
+def _wrong(
+    c: Context, wrong: Sequence[tuple[str, Leads]], good: int, total: int, waived: list[str]
+) -> Finding:
+    """Those that are delegated come first; one that is so no longer must serve the new MX all the same."""
+    address, leads = min(wrong, key=lambda one: left(c, one[0]))
+    args: dict[str, Any] = {"server": address, "good": good, "total": total}
+    if left(c, address) and leads in ("old", "mixed"):
+        known = c.evidence.dns.authorities[address]
+        until = c.evidence.dns.delegations.until(known.server)
+        return found("authority", "unmet", "left", waived=waived, until=when(until), **args)
+    args |= behind(c, address)
+    return found("authority", "unmet", f"serves_{leads}", waived=waived, **args)
+
+
+def bogus(c: Context, address: str) -> str | None:
+    """Why validators refuse what a server says of the MX or of a planned exchange; None: nothing of late."""
+    known = c.evidence.dns.authorities.get(address)
+    return next((why for at, why in known.bogus.values() if c.fresh(at)), None) if known else None
+
+
+def left(c: Context, address: str) -> bool:
+    """Whether a server that is still to be asked is delegated no longer."""
+    known = c.evidence.dns.authorities.get(address)
+    return known is not None and c.evidence.dns.delegations.left(known.server)
+
+
+def behind(c: Context, address: str) -> dict[str, int]:
+    """Its serial and the newest of the domain's servers, where that is another one; else nothing."""
+    known = (c.evidence.dns.authorities.get(canonical(a)) for a in c.plan.authorities)
+    serials = [k.serial for k in known if k is not None and k.serial is not None]
+    own = c.evidence.dns.authorities[address].serial
+    newest = next((s for s in serials if not any(_less(s, other) for other in serials)), own)
+    return (
+        {"serial": own, "newest": newest} if own is not None and newest is not None and own != newest else {}
+    )
+
+
+def _less(a: int, b: int) -> bool:
+    """RFC 1982 section 3.2: serials go round."""
+    return 0 < (b - a) % 2**32 < 2**31
+
+
+def _outcomes(c: Context, addresses: list[str]) -> tuple[str, ...]:
+    known = (c.evidence.dns.authorities.get(address) for address in addresses)
+    return tuple(
+        sorted({k.last_outcome for k in known if k is not None and k.last_outcome not in ("", "answer")})
+    )
 
 
 def _serves_new(c: Context, address: str) -> bool:
@@ -48,6 +108,7 @@ def horizon(c: Context) -> Finding:
     open_runs: list[str] = []
     for address, known in c.evidence.dns.authorities.items():
         _authority_instants(address, known, instants, open_runs)
+    open_runs.extend(_missing_here(c))
     if open_runs:
         return found("horizon", "unmet", "served", server=min(open_runs))
     unseen = not _seen_old(c) and not _unseen_old(c, instants)
@@ -64,13 +125,27 @@ def horizon(c: Context) -> Finding:
 def _authority_instants(address: str, known: Authority, instants: list[int], open_runs: list[str]) -> None:
     """Caches may have fetched an old answer until the address was next seen to serve something else; also
     a planned host's old address from its own zone's servers, which are none of the domain's."""
-    instants.extend(run.ended + run.ttl_ms for run in known.moved if run.ended is not None)
+    absent = (run for runs in known.absent.values() for run in runs)
+    instants.extend(run.ended + run.ttl_ms for run in (*known.moved, *absent) if run.ended is not None)
     for runs in known.runs.values():
         for run in runs:
             if run.ended is not None:
                 instants.append(run.ended + run.ttl_ms)
             else:
                 open_runs.append(address)
+
+
+def _missing_here(c: Context) -> list[str]:
+    """Servers that still say that a planned host of the domain's own zone is not there, which others have."""
+    dns, below = c.evidence.dns, f".{host_name(c.plan.domain)}"
+    there = {key for k in dns.authorities.values() for key, (rrset, _) in k.serving.items() if rrset}
+    return [
+        address
+        for address, known in dns.authorities.items()
+        for (name, kind), runs in known.absent.items()
+        if runs and runs[-1].ended is None and (name, kind) in there and f".{name}".endswith(below)
+        and not any(known.serving.get((name, other), ((), 0))[0] for other in ("A", "AAAA"))
+    ]  # fmt: skip
 
 
 def _seen_old(c: Context) -> bool:

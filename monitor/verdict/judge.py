@@ -116,6 +116,8 @@ class Judge:
             return None
         for address in c.authorities()[0]:
             known = self.evidence.dns.authorities.get(address)
+            if dns.bogus(c, address) is not None:
+                return "verdict.alarm_bogus", {"server": address}
             if known is None or known.sample is None or not c.fresh(known.sample.at):
                 continue
             leads = self.evidence.dns.now_leads(f"authority:{address}", known.sample, c.plan)
