@@ -23,7 +23,7 @@ ANSWERED = ("answer", "nodata", "nxdomain")
 
 class Found(Struct, frozen=True, kw_only=True):
     """``outcome`` as in an observation; ``rrset`` and ``rtt_ms`` where there was an answer; ``detail``: why
-    an encrypted transport brought none, for people (raw)."""
+    there was none, as far as known, for people (raw)."""
 
     entry: Entry
     outcome: str
@@ -90,8 +90,10 @@ class _Checkup:
 
     def _found(self, entry: Entry, reply: Reply) -> Found:
         lied = reply.transport in ("udp", "tcp") and not self._port53.plain(entry.address)
+        sources = self._exchange.noted(entry.address).sources
+        forwarded = f"answers come from {', '.join(sorted(sources))} instead" if sources else ""
         outcome = "intercepted" if lied and reply.rtt_ms is not None else reply.outcome
         return Found(
             entry=entry, outcome=outcome, transport=reply.transport, rtt_ms=reply.rtt_ms,
-            rrset=() if lied else reply.rrset, detail=reply.detail,
+            rrset=() if lied else reply.rrset, detail=reply.detail or forwarded,
         )  # fmt: skip

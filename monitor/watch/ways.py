@@ -15,7 +15,7 @@ from probes.dns.resolver import ask_resolver
 from probes.dns.via import UDP, Place, Via, doh, is_address
 from probes.dns.walking import Trip, Walker
 from probes.mail.connect import resolved
-from probes.observation import ResolverAnswer, now
+from probes.observation import ResolverAnswer, Skip, now
 from probes.service import Service
 from probes.sight import Tell, nobody
 
@@ -39,6 +39,7 @@ class Ways:
         self._exchange, self._walker = exchange, walker
         self._turn: Counter[str] = Counter()
         self._addresses: dict[str, tuple[tuple[str, ...], float]] = {}
+        self._forwarders: set[str] = set()
 
     async def of(self, resolver: str, *, plain: bool) -> Way | None:
         """``plain``: its port 53 may be believed. None where there is no other way, or its name leads
@@ -60,9 +61,20 @@ class Ways:
         seen = await ask_resolver(
             self._exchange, resolver, domain, hosts, address=way.address, via=way.via, tell=tell
         )
-        if way.via.encrypted and seen[0].outcome in _SILENT:
+        if not way.via.encrypted:
+            await self._note_forwarding(resolver, tell)
+        elif seen[0].outcome in _SILENT:
             self._failed(resolver)
         return seen
+
+    async def _note_forwarding(self, resolver: str, tell: Tell) -> None:
+        """Say once that a resolver passes questions on to others, who answer from their own addresses: such
+        answers are not taken, since anybody could send them."""
+        sources = self._exchange.noted(resolver).sources
+        if sources and resolver not in self._forwarders:
+            self._forwarders.add(resolver)
+            reason = f"answers to it are not believed: they come from {', '.join(sorted(sources))}"
+            await tell(Skip(at=now(), subject=f"resolver:{resolver}", reason=reason))
 
     def _failed(self, resolver: str) -> None:
         self._turn[resolver] += 1

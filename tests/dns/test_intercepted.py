@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,9 +24,11 @@ from monitor.watch.known import Known
 from monitor.watch.vault import Vault
 from monitor.watch.world import RealWorld
 from probes.dns.examining import NOWHERE
+from probes.dns.exchange import Exchange
 from probes.dns.via import doh
 from probes.dns.walking import Walker
-from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Watcher, WatcherEvent
+from probes.endpoints import Endpoints
+from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Skip, Watcher, WatcherEvent
 from probes.service import Service
 from tests.dns import lying
 from tests.dns.lying import GOOGLE, NEW, OWN, ROOTS, STRANGER, Net, asking
@@ -127,6 +131,40 @@ async def test_the_way_to_a_resolver(behind: lying.Behind) -> None:
             )
             said = [(await found.ask(GOOGLE, "example.jp.", (), plain=False))[0] for _ in range(2)]
             assert [(o.transport, o.outcome) for o in said] == [("doh", "unreachable"), ("dot", "answer")]
+
+
+async def test_a_resolver_that_only_forwards_is_said_once(behind: lying.Behind) -> None:
+    """The other resolver answers the asker itself, from its own address."""
+    at = behind.resolvers[GOOGLE]
+    loop = asyncio.get_running_loop()
+    with socket.socket(type=socket.SOCK_DGRAM) as sock, socket.socket(type=socket.SOCK_DGRAM) as other:
+        sock.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.9", 0))
+        peers: list[Any] = []
+
+        def read() -> None:
+            wire, peer = sock.recvfrom(4096)
+            peers.append(loop.create_task(lying.relayed(wire, (at.address, at.dns), lambda a: send(a, peer))))
+
+        def send(answer: bytes, peer: Any) -> None:
+            other.sendto(answer, peer)
+
+        loop.add_reader(sock, read)
+        exchange = Exchange(Endpoints({f"{STRANGER}:53": f"127.0.0.1:{sock.getsockname()[1]}"}))
+        told: list[Observation] = []
+
+        async def tell(seen: Observation) -> None:
+            told.append(seen)
+
+        found = ways.Ways(exchange, Walker(exchange, ROOTS[:1]))
+        asking_twice = (found.ask(STRANGER, "example.jp.", (), plain=True, tell=tell) for _ in "12")
+        await asyncio.gather(*asking_twice)
+        loop.remove_reader(sock)
+        await exchange.close()
+        await asyncio.gather(*peers)
+    (skip,) = (one for one in told if isinstance(one, Skip))
+    assert skip.subject == f"resolver:{STRANGER}" and "they come from 127.0.0.9" in skip.reason
+    assert {one.outcome for one in told if isinstance(one, ResolverAnswer)} == {"timeout"}
 
 
 def test_what_the_record_says_of_port_53() -> None:
