@@ -152,7 +152,8 @@ def _dns(known: Known) -> str:
     return f"""\
 # Whom to ask. The authoritative servers are found by walking the delegation.{today}
 [dns]
-resolvers = {listed(known.resolvers)}     # "public" is the bundled list; add your own by address
+resolvers = {listed(known.resolvers)}  # the bundled list; "all": with access providers
+# Add your own by address, or by URL: "https://dns.example/dns-query".
 # authorities = ["203.0.113.1"]  # ask these instead of walking
 # hints = ["198.51.100.53"]      # start the walk at these instead of the root servers"""
 
