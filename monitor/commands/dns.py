@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -10,10 +11,22 @@ import click
 from monitor.exits import Exit, Failure
 from monitor.plan import values
 from monitor.plan.mistakes import Wrong
+from monitor.plan.resolvers import named
 
 
 def addresses(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_one(values.address, text) for text in given))
+
+
+def resolvers(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Ids, as a plan's ``resolvers`` have them."""
+    found: dict[str, str] = {}
+    for text in given:
+        try:
+            found |= named(text)
+        except Wrong as wrong:
+            raise _usage(wrong) from None
+    return tuple(found)
 
 
 def endpoints(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -40,20 +53,22 @@ def _usage(wrong: Wrong) -> Failure:
               help="A record that must be there, and no other (repeat it), or none.")  # fmt: skip
 @click.option("--watch", is_flag=True, help="Ask on until all agree: a screen, or a line a change.")
 @click.option("--json", "as_json", is_flag=True, help="One object (docs/dns.md); watching: JSON Lines.")
-@click.option("--resolver", multiple=True, metavar="ADDRESS", callback=addresses,
-              help="Ask this one as well (repeat it).")  # fmt: skip
-@click.option("--only-resolver", multiple=True, metavar="ADDRESS", callback=addresses,
+@click.option("--resolver", multiple=True, metavar="WHO", callback=resolvers,
+              help="Ask this address or https URL as well, or all.")  # fmt: skip
+@click.option("--only-resolver", multiple=True, metavar="WHO", callback=resolvers,
               help="Ask these instead of the bundled list.")  # fmt: skip
 @click.option("--quorum", type=click.FloatRange(0, 1), default=0.9, show_default=True, metavar="SHARE",
               help="Of the platforms, so many must answer.")  # fmt: skip
 @click.option("--language", type=click.Choice(["en", "ja"]), default="en", show_default=True)
 @click.option("--hints", multiple=True, callback=addresses, hidden=True)
 @click.option("--endpoint", multiple=True, callback=endpoints, hidden=True)
+@click.option("--ca-file", type=click.Path(path_type=Path), hidden=True)
 @click.option("--floor", type=click.FloatRange(0.05, 300), default=20.0, hidden=True)
 def dns(
     name: str, rtype: str | None, expect: tuple[str, ...], watch: bool, as_json: bool,
     resolver: tuple[str, ...], only_resolver: tuple[str, ...], quorum: float,
     language: Literal["en", "ja"], hints: tuple[str, ...], endpoint: dict[str, str], floor: float,
+    ca_file: Path | None,
 ) -> int:  # fmt: skip
     """Ask every authority of NAME and the public resolvers for TYPE (default: MX).
 
@@ -71,6 +86,6 @@ def dns(
         Wanted(
             asked=question, resolvers=chosen(resolver, only_resolver), quorum=quorum, watch=watch,
             as_json=as_json, language=language, floor=floor, hints=hints,
-            endpoints=endpoint,
+            endpoints=endpoint, ca_file=ca_file,
         )
     )  # fmt: skip

@@ -60,7 +60,7 @@ def change(at: datetime, who: Server | Resolver, before: Said | None, after: Sai
     source = (
         {"server": who.name, "address": who.address}
         if isinstance(who, Server)
-        else {"resolver": who.address, "platform": who.platform}
+        else {"resolver": who.id, "platform": who.platform}
     )
     return {"at": stamp(at), **source, "before": _word(before), "after": _word(after)}
 
@@ -80,6 +80,7 @@ def _word(said: Said | None) -> dict[str, Any] | None:
         "ede": list(said.ede),
         "transport": said.transport,
         "rtt_ms": said.rtt_ms,
+        "dnssec": said.dnssec,
         "at": stamp(said.at),
     }
 
@@ -131,7 +132,7 @@ def _silence(s: Silence) -> dict[str, Any]:
 def _resolver(at: AtResolver) -> dict[str, Any]:
     r = at.resolver
     return {
-        "resolver": r.address,
+        "resolver": r.id,
         "platform": r.platform,
         "operator": r.operator or None,
         "country": r.country or None,

@@ -19,7 +19,7 @@ from monitor.glance.picture import Picture
 from monitor.glance.said import SETTLED, Track
 from monitor.glance.survey import Survey
 from monitor.watch.pace import jittered
-from probes.observation import now
+from probes.observation import Observation, now
 
 STALE_FLOORS = 3
 
@@ -80,7 +80,7 @@ class Watching:
     async def run(self) -> Picture:
         """Raises what went wrong in a task, in a group: that is a fault of our own."""
         async with asyncio.TaskGroup() as group:
-            work = [self._authorities(), self._exchanges()]
+            work = [self._authorities(), self._exchanges(), self._survey.honest.follow(self._hear)]
             work += [self._resolver(resolver) for resolver in self._known.resolvers.values()]
             tasks = [group.create_task(one) for one in work]
             seen = await self._until_over()
@@ -116,13 +116,18 @@ class Watching:
             await self._survey.authorities()
             await self._survey.exchanges()
 
+    async def _hear(self, _: Observation) -> None:
+        """Whether port 53 is to be believed is another thing than before; who must be asked again, is when
+        its turn comes."""
+        self._survey.disbelieve()
+
     async def _exchanges(self) -> None:
         while True:
             await asyncio.sleep(jittered(self._cadence.walk / 2))
             await self._survey.exchanges(again=True)
 
     async def _resolver(self, resolver: Resolver) -> None:
-        track = self._known.of_resolvers[resolver.address]
+        track = self._known.of_resolvers[resolver.id]
         while True:
             asked, said_at, jitter = self._loop.time(), now(), jittered(1.0)
             while (left := asked + jitter * self._wait(track, said_at) - self._loop.time()) > 0:

@@ -35,7 +35,7 @@ def picture(known: Known, now: datetime) -> Picture:
     words = _resolver_words(known, agrees, seen.by, now)
     held, silences = _held(known, words, agrees), _silences(known)
     counts = _counts(known, served, held, agrees)
-    differs = _differs(known, served, held, silences, counts)
+    differs = _differs(known, served, unheard, held, silences, counts)
     unknown = _unknown(known, unheard, counts, agrees)
     result: Result = "differs" if differs else "unknown" if unknown else "holds"
     return Picture(
@@ -136,7 +136,8 @@ def _held(known: Known, words: list[AtResolver], agrees: Agrees) -> tuple[Held, 
 
 def _holders(key: tuple[str, tuple[str, ...]], who: list[AtResolver], agree: bool | None) -> Held:
     ttls = [at.said.ttl for at in who]
-    order = sorted(who, key=lambda at: (-at.said.expires.timestamp(), at.resolver.platform))
+    last = {at.resolver.platform: at.said.expires for at in sorted(who, key=lambda at: at.said.expires)}
+    order = sorted(who, key=lambda at: (-last[at.resolver.platform].timestamp(), at.resolver.platform))
     return Held(
         outcome=key[0],
         rrset=key[1],
@@ -168,7 +169,7 @@ def _counts(known: Known, served: tuple[Served, ...], held: tuple[Held, ...], ag
     everyone = [served_now(track) for _, _, track in authorities(known)]
     heard = [words for words in everyone if words]
     latest = {a: t.last for a, t in known.of_resolvers.items() if t.last is not None and t.last.heard}
-    platform = {r.address: r.platform for r in known.resolvers.values()}
+    platform = {r.id: r.platform for r in known.resolvers.values()}
     differing = {at.resolver.platform for h in held if h.agrees is False for at in h.who}
     agreeing = {platform[a] for a, said in latest.items() if agrees(said.key)} - differing
     asked = len(set(platform.values()))
@@ -195,8 +196,8 @@ def _figures(counts: Counts) -> dict[str, int]:
 
 
 def _differs(
-    known: Known, served: tuple[Served, ...], held: tuple[Held, ...], silences: tuple[Silence, ...],
-    counts: Counts,
+    known: Known, served: tuple[Served, ...], unheard: tuple[AtServer, ...], held: tuple[Held, ...],
+    silences: tuple[Silence, ...], counts: Counts,
 ) -> list[Reason]:  # fmt: skip
     """What was heard and is not as it should be."""
     reasons = []
@@ -208,6 +209,10 @@ def _differs(
         )
     elif known.asked.expected is None and len(said) > 1:
         reasons.append(Reason("dns.authorities.differ", {"n": len(said)}))
+    bogus = [at for at in unheard if at.said is not None and at.said.outcome == "bogus"]
+    if bogus:
+        why = tuple(sorted({at.said.dnssec or "" for at in bogus if at.said is not None}))
+        reasons.append(Reason("dns.authorities.bogus", {"n": len(bogus), "why": why, **named(bogus)}))
     others = {at.resolver.platform for h in held if h.agrees is False for at in h.who}
     if others:
         reasons.append(Reason("dns.resolvers.give", {"n": len(others), "of": counts.platforms_heard}))
@@ -224,7 +229,9 @@ def _unknown(known: Known, unheard: tuple[AtServer, ...], counts: Counts, agrees
         reasons.append(Reason("dns.walk.failed", {"name": known.asked.name}))
     elif not all(hop.complete and hop.servers for hop in known.hops):
         reasons.append(Reason("dns.walk.incomplete"))
-    missing = [at for at in unheard if not at.excused]
+    missing = [
+        at for at in unheard if not (at.excused or (at.said is not None and at.said.outcome == "bogus"))
+    ]
     if missing:
         reasons.append(Reason("dns.authorities.silent", {"n": len(missing), **named(missing)}))
     dark = _dark(known, agrees)

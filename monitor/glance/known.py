@@ -10,9 +10,10 @@ from probes.sight import Server
 
 
 class Resolver(Struct, frozen=True, kw_only=True):
-    """One resolver's address, and whose caches answer there; ``platform`` is what counts."""
+    """One resolver by its address, or by its URL (DNS over HTTPS), and whose caches answer there; what counts
+    is ``platform``."""
 
-    address: str
+    id: str
     platform: str
     operator: str
     country: str = ""
@@ -58,17 +59,18 @@ class Known:
     def __init__(self, asked: Asked, resolvers: tuple[Resolver, ...], quorum: float) -> None:
         self.asked = asked
         self.quorum = quorum
-        self.resolvers = {r.address: r for r in resolvers}
+        self.resolvers = {r.id: r for r in resolvers}
         self.hops: tuple[Hop, ...] = ()
         self.exchanges: tuple[Addresses, ...] = ()
+        self.intercepted = ""  # what shows that port 53 is answered by somebody else here
         self.of_authorities: dict[tuple[str, str], Track] = {}
-        self.of_resolvers = {r.address: Track() for r in resolvers}
+        self.of_resolvers = {r.id: Track() for r in resolvers}
 
     def authority(self, hop: Hop, said: Said) -> Change | None:
         return self.of_authorities.setdefault((hop.name, said.address), Track()).note(said)
 
-    def resolver(self, said: Said) -> Change | None:
-        return self.of_resolvers[said.address].note(said)
+    def resolver(self, resolver: Resolver, said: Said) -> Change | None:
+        return self.of_resolvers[resolver.id].note(said)
 
     def track(self, hop: Hop, server: Server) -> Track:
         return self.of_authorities.get((hop.name, server.address)) or Track()

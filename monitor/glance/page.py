@@ -16,35 +16,49 @@ from monitor.wording import Language, say, span
 
 SIGNS = {True: ("✓", "good"), False: ("✗", "bad"), None: ("·", "")}
 RESULTS = {"holds": ("✓", "good.bold"), "differs": ("✗", "bad.bold"), "unknown": ("?", "warn.bold")}
+_UNHEARD = {True: ("✗", "bad"), False: ("?", "warn")}
 BAR = 20
 READABLE = 100  # columns: what is wider is no longer read as one line
+NAME = 40  # of a server's or an exchange's name, at most
+INDENT, FLAGS = 6, 15
 ALL = 1_000_000
 _ROW = 74  # the least width of one resolver's line, where there are several columns
 _NONE = ("nodata", "nxdomain")
+# Rows of a list, and what is left out for them: who still differs comes before where mail goes.
+_TIGHT: list[tuple[int, *tuple[str, ...]]] = [
+    (16,), (8,), (8, "remarks"), (5, "remarks"),
+    *((rows, "remarks", "exchanges") for rows in (8, 5, 3, 2, 1)),
+]  # fmt: skip
 
 
 class Layout(Struct, frozen=True):
-    """``rows``: of one list at most; ``loose``: with blank lines between the parts."""
+    """``rows``: of one list at most; ``loose``: blank lines between the parts, and a line for each record
+    and each server; ``without``: parts that are left out."""
 
     width: int
     language: Language
     rows: int = ALL
     loose: bool = True
+    without: frozenset[str] = frozenset()
 
 
 def page(picture: Picture, width: int, language: Language, height: int | None = None) -> list[Line]:
     """Lines for a screen so wide; with ``height``, at most so many: long lists are cut first."""
-    layouts = [Layout(width, language)]
-    if height is not None:
-        sizes = [(rows, loose) for rows in (12, 8, 5, 3, 2) for loose in (True, False)]
-        layouts += [Layout(width, language, rows, loose) for rows, loose in sizes]
-        layouts += [Layout(width, language, 1, False)]
     lines: list[Line] = []
-    for layout in layouts:
+    for layout in _layouts(width, language):
         lines = _Page(picture, layout).lines()
         if height is None or len(lines) <= height:
             return lines
     return lines[:height]
+
+
+def _layouts(width: int, language: Language) -> Iterable[Layout]:
+    """From all that there is to what matters most."""
+    yield Layout(width, language)
+    for rows in (16, 8):
+        yield Layout(width, language, rows)
+    for rows, *without in _TIGHT:
+        yield Layout(width, language, rows, False, frozenset(without))
 
 
 def moment(t: datetime, at: datetime) -> str:
@@ -79,13 +93,13 @@ class _Page:
         self._width = min(layout.width, READABLE)
 
     def lines(self) -> list[Line]:
-        parts = [
-            self._head(), self._authorities(), self._resolvers(), self._exchanges(), self._when(),
-            self._remarks(),
-        ]  # fmt: skip
+        parts = {
+            "head": self._head, "authorities": self._authorities, "resolvers": self._resolvers,
+            "exchanges": self._exchanges, "when": self._when, "remarks": self._remarks,
+        }  # fmt: skip
         found: list[Line] = []
-        for part in filter(None, parts):
-            found += [[]] * (self._l.loose and bool(found)) + part
+        for part in (parts[name]() for name in parts if name not in self._l.without):
+            found += [[]] * (self._l.loose and bool(found and part)) + part
         return found
 
     def _say(self, code: str, **args: object) -> str:
@@ -136,7 +150,8 @@ class _Page:
             lines += self._served(served, several)
         for outcome in dict.fromkeys(_outcome(at) for at in p.unheard):
             here = [at for at in p.unheard if _outcome(at) == outcome]
-            lines.append([("  ? ", "warn"), (self._say(f"dns.outcome.{outcome}"), "warn")])
+            sign, style = _UNHEARD[outcome == "bogus"]
+            lines.append([(f"  {sign} {self._say(f'dns.outcome.{outcome}')}", style)])
             lines += self._servers(here)
         return lines
 
@@ -163,23 +178,36 @@ class _Page:
 
     def _rrset(self, sign: str, style: str, texts: Sequence[str], facts: str) -> list[Line]:
         """Records below each other; beside the first, at the right edge, what is to be said of them."""
-        shown = list(texts) if len(texts) <= self._l.rows else [*texts[: max(1, self._l.rows - 1)]]
+        most = max(2, self._l.rows)
+        shown = list(texts) if len(texts) <= most else [*texts[: most - 1]]
         if len(shown) < len(texts):
             shown.append(self._say("dns.more", n=len(texts) - len(shown)))
-        first, *rest = [line for text in shown for line in wrap(text, self._width - 6)] or [""]
+        if not self._l.loose:
+            shown = [" · ".join(shown)]
+        room = self._width - 4 - (0 if self._l.loose else cells(facts) + 2)
+        first, *rest = [line for text in shown for line in wrap(text, room)] or [""]
         lines = spread([(f"  {sign} ", style), (first, style)], [(facts, "dim")], self._width)
         return [*lines, *([("    ", ""), (line, style)] for line in rest)]
 
     def _servers(self, servers: Sequence[AtServer]) -> list[Line]:
-        """One line a name server, with all its addresses."""
+        """One line a name server, with all its addresses; or all of them behind each other."""
         names = dict.fromkeys(at.server.name for at in servers)
         by_name = {name: [at.server.address for at in servers if at.server.name == name] for name in names}
+        if not self._l.loose:
+            listed = self._listed([" ".join((name, *addresses)) for name, addresses in by_name.items()])
+            return self._hanging([("      ", "")], listed, "dim")
         size = max((cells(name) for name in names), default=0)
         lines = []
         for name, addresses in by_name.items():
-            label: Line = [(f"      {name}".ljust(min(size, 40) + 8), "")]
+            label: Line = [("      " + fit(name, min(size, NAME)) + "  ", "")]
             lines += self._hanging(label, "  ".join(addresses), "dim")
         return self._cut(lines)
+
+    def _listed(self, names: Sequence[str]) -> str:
+        """As many as two lines hold for each row that a list may have, more or less."""
+        most = max(1, self._l.rows * 2)
+        more = [] if len(names) <= most else [self._say("dns.more", n=len(names) - most)]
+        return ", ".join([*names[:most], *more])
 
     def _cut(self, lines: list[Line]) -> list[Line]:
         if len(lines) <= self._l.rows:
@@ -220,28 +248,37 @@ class _Page:
 
     def _rows(self, who: Sequence[AtResolver]) -> list[Line]:
         """A line a resolver, the longest-lived first; in columns where there is room."""
-        across = max(1, (self._l.width - 4) // _ROW)
-        width = (self._l.width - 4) // across
-        rows = [self._row(at, width - 2) for at in who]
+        across = max(1, (self._l.width - INDENT) // _ROW)
+        width = (self._l.width - INDENT) // across
+        rows = self._aligned(who, width - 2 * (across > 1))
         lines = []
         for i in range(0, len(rows), across):
             *firsts, last = rows[i : i + across]
             padded = [part for row in firsts for part in (*row, (" " * (width - width_of(row)), ""))]
-            lines.append([("      ", ""), *padded, *last])
+            lines.append([(" " * INDENT, ""), *padded, *last])
         return lines
 
-    def _row(self, at: AtResolver, width: int) -> Line:
-        said, left = at.said, (at.said.expires - self._p.at).total_seconds()
-        label = self._name(at)
-        until = self._say("dns.until", t=moment(said.expires, self._p.at))
-        rest = self._say("dns.in", left=max(0.0, left))
-        flags = "  ".join(self._flags(at))
-        line: Line = [(fit(label, 34), ""), ("  ", ""), (f"{until}  {rest}", "")]
-        return crop([*line, ("  ", ""), (flags, "warn")] if flags else line, width)
+    def _aligned(self, who: Sequence[AtResolver], width: int) -> list[Line]:
+        """Address, operator, when its answer runs out, and what else is to be said of it. The address is
+        what a person asks again: it is the last to be cut."""
+        flags = ["  ".join(self._flags(at)) for at in who]
+        until = [self._say("dns.until", t=moment(at.said.expires, self._p.at)) for at in who]
+        ids = [at.resolver.id.removeprefix("https://") for at in who]
+        left = [self._say("dns.in", left=max(0.0, _left(at, self._p.at))) for at in who]
+        sizes = [max(map(cells, column)) for column in (ids, until, left, flags)]
+        id_, until_, left_, flags_ = min(sizes[0], NAME), sizes[1], sizes[2], min(sizes[3], FLAGS)
+        operator = width - id_ - until_ - left_ - flags_ - (8 if flags_ else 6)
+        operator = min(max(operator, 8), max(cells(at.resolver.operator) for at in who))
+        rows = []
+        for at, one, end, rest, flag in zip(who, ids, until, left, flags, strict=True):
+            row: Line = [(fit(one, id_) + "  ", "")]
+            row += [(fit(at.resolver.operator, operator) + "  ", "dim")] if operator else []
+            row += [(f"{fit(end, until_)}  {fit(rest, left_)}", "")]
+            rows.append(crop([*row, ("  " + flag, "warn")] if flag else row, width))
+        return rows
 
     def _name(self, at: AtResolver) -> str:
-        operator = at.resolver.operator
-        return f"{operator} {at.resolver.address}".strip()
+        return f"{at.resolver.operator} {at.resolver.id.removeprefix('https://')}".strip()
 
     def _flags(self, at: AtResolver) -> Iterable[str]:
         said = at.said
@@ -258,15 +295,10 @@ class _Page:
             yield self._say("dns.flag.cache", cache=said.cache)
 
     def _silence(self, silence: Silence) -> list[Line]:
-        bad = silence.outcome == "bogus"
-        sign, style = ("✗", "bad") if bad else ("?", "warn")
+        sign, style = _UNHEARD[silence.outcome == "bogus"]
         names = [self._name(at) for at in silence.who]
-        shown = names if len(names) <= self._l.rows * 2 else names[: self._l.rows]
-        text = ", ".join(shown)
-        if len(shown) < len(names):
-            text += ", " + self._say("dns.more", n=len(names) - len(shown))
         label: Line = [(f"  {sign} {self._say(f'dns.outcome.{silence.outcome}')}  ", style)]
-        return self._hanging(label, text, "dim")
+        return self._hanging(label, self._listed(names), "dim")
 
     # The rest
 
@@ -274,23 +306,22 @@ class _Page:
         if not self._p.exchanges:
             return []
         lines: list[Line] = [[(self._say("dns.title.exchanges"), "title")]]
-        size = min(40, max(cells(e.name) for e in self._p.exchanges))
+        size = min(NAME, max(cells(e.name) for e in self._p.exchanges))
         found: list[Line] = []
         for one in self._p.exchanges:
             addresses = "  ".join(one.addresses) or self._say("dns.outcome.address")
             ttl = "" if one.ttl is None else "  " + self._say("dns.ttl", ttl=one.ttl)
             style = "" if one.addresses else "warn"
             rows = wrap(addresses, self._width - size - 6 - cells(ttl)) or [""]
-            found += spread(
-                [("    " + one.name.ljust(size) + "  ", ""), (rows[0], style)], [(ttl, "dim")], self._width
-            )
+            label = "    " + fit(one.name, size) + "  "
+            found += spread([(label, ""), (rows[0], style)], [(ttl, "dim")], self._width)
             found += [[(" " * (size + 6), ""), (row, style)] for row in rows[1:]]
         return lines + self._cut(found)
 
     def _when(self) -> list[Line]:
         h, at = self._p.horizon, self._p.at
-        lines = self._title("dns.title.when", "")
-        lines = self._hanging([lines[0][0], ("  ", "")], sentence(h.reason, at, self._l.language), "")
+        title: Line = [(self._say("dns.title.when") + "  ", "title")]
+        lines = self._hanging(title, sentence(h.reason, at, self._l.language), "")
         if h.seen_by is not None and h.seen_by != h.by:
             left = (h.seen_by - at).total_seconds()
             seen = sentence(Reason("dns.when.seen", {"by": h.seen_by, "left": left}), at, self._l.language)
@@ -314,3 +345,7 @@ def _outcome(at: AtServer) -> str:
 def _bar(share: float, style: str) -> Line:
     full = min(BAR, max(1, round(share * BAR))) if share else 0
     return [("█" * full, style), ("░" * (BAR - full), "dim")]
+
+
+def _left(at: AtResolver, now: datetime) -> float:
+    return (at.said.expires - now).total_seconds()

@@ -13,7 +13,8 @@ NULL_MX = ("0 .",)
 
 
 def remarks(known: Known, served: Sequence[Served], held: Sequence[Held]) -> tuple[Reason, ...]:
-    return (*_delegation(known), *_serials(served), *_mail(known, served), *_longer(served, held))
+    lied = (Reason("dns.remark.intercepted", {"why": known.intercepted}),) if known.intercepted else ()
+    return (*lied, *_delegation(known), *_serials(served), *_mail(known, served), *_longer(served, held))
 
 
 def _delegation(known: Known) -> Iterable[Reason]:

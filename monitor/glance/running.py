@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import click
 from msgspec import Struct
@@ -22,7 +23,7 @@ from monitor.glance.show import JsonLines, Lines, Progress, Screen, screen, whol
 from monitor.glance.survey import Survey
 from monitor.watch.pace import PLATFORM_GAP
 from monitor.wording import Language, say
-from probes.dns.catalogue import entries, public
+from probes.dns.catalogue import entries_of, public
 from probes.dns.exchange import Exchange
 from probes.endpoints import Endpoints
 from probes.observation import now
@@ -42,27 +43,25 @@ class Wanted(Struct, frozen=True, kw_only=True):
     floor: float
     hints: tuple[str, ...]
     endpoints: Mapping[str, str]
+    ca_file: Path | None
 
 
 def chosen(more: Sequence[str], only: Sequence[str]) -> tuple[Resolver, ...]:
-    """The bundled list and ``more``, or ``only`` these. Addresses in canonical form.
+    """The bundled list's default and ``more``, or ``only`` these: ids as a plan has them."""
+    ids = dict.fromkeys([*(only or [entry.id for entry in public()]), *more])
+    return tuple(map(resolver_of, ids))
 
-    Whose caches an address outside the list leads to is not known: it counts as a platform of its own.
-    """
-    known = {entry.address: entry for entry in entries()}
-    addresses = dict.fromkeys([*(only or [entry.address for entry in public()]), *more])
-    found = []
-    for address in addresses:
-        entry = known.get(address)
-        found.append(
-            Resolver(address=address, platform=address, operator="")
-            if entry is None
-            else Resolver(
-                address=address, platform=entry.platform, operator=entry.operator,
-                country=entry.country, filtering=entry.filtering,
-            )
-        )  # fmt: skip
-    return tuple(found)
+
+def resolver_of(id_: str) -> Resolver:
+    """With what the bundled list knows of it. Whose caches a stranger's are is not known: it counts as a
+    platform of its own."""
+    entry = next(iter(entries_of(id_)), None)
+    if entry is None:
+        return Resolver(id=id_, platform=id_, operator="")
+    return Resolver(
+        id=id_, platform=entry.platform, operator=entry.operator, country=entry.country,
+        filtering=entry.filtering,
+    )  # fmt: skip
 
 
 def run(wanted: Wanted) -> int:
@@ -73,7 +72,7 @@ def run(wanted: Wanted) -> int:
 async def _run(wanted: Wanted) -> int:
     known = Known(wanted.asked, wanted.resolvers, wanted.quorum)
     endpoints = Endpoints(wanted.endpoints)
-    exchange = Exchange(endpoints)
+    exchange = Exchange(endpoints, ca_file=wanted.ca_file)
     gap = min(PLATFORM_GAP, wanted.floor / 4)
     try:
         survey = Survey(known, exchange, endpoints, wanted.hints, gap=gap)

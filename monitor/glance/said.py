@@ -22,7 +22,8 @@ class Said(Struct, frozen=True, kw_only=True):
 
     ``outcome``: a ``DnsOutcome``, or ``alias`` (an authority sends on to another zone's name, ``alias``),
     or ``blocked`` (the resolver says itself that it does not give the true answer). ``ttl`` in seconds,
-    what remains of it at a resolver; of a negative answer the negative TTL. ``cache``: NSID.
+    what remains of it at a resolver; of a negative answer the negative TTL. ``cache``: NSID. ``dnssec``:
+    what a validator makes of an authority's answer (``probes.dns.dnssec``).
     """
 
     at: datetime
@@ -37,6 +38,7 @@ class Said(Struct, frozen=True, kw_only=True):
     cache: str | None = None
     ede: tuple[int, ...] = ()
     rtt_ms: float | None = None
+    dnssec: str | None = None
 
     @property
     def heard(self) -> bool:
@@ -93,7 +95,7 @@ class Track:
             self.failures += 1
             gone = before is not None and before.outcome != said.outcome
             return Change(before, said) if gone else None
-        self.asked = self.failures = 0
+        self.failures = 0
         self.recent.append(said.key)
         return self._run(said, before)
 

@@ -59,7 +59,7 @@ class Lines:
 
     def told(self, who: Server | Resolver, change: Change | None) -> None:
         if change is not None and worth_a_line(who, change):
-            click.echo(f"{stamp(now())} {called(who)}: {self._was(change)}")
+            click.echo(f"{stamp(now())} {called(who, change.after)}: {self._was(change)}")
 
     def show(self, picture: Picture) -> None:
         if picture.result != self._result:
@@ -97,9 +97,10 @@ def worth_a_line(who: Server | Resolver, change: Change) -> bool:
     return change.after.heard and (change.before is None or change.before.key != change.after.key)
 
 
-def called(who: Server | Resolver) -> str:
-    name = who.name if isinstance(who, Server) else who.operator
-    return printable(f"{name} {who.address}".strip())
+def called(who: Server | Resolver, said: Said) -> str:
+    name, at = (who.name, who.address) if isinstance(who, Server) else (who.operator, who.id)
+    cache = f" ({said.cache})" if said.cache else ""
+    return printable(f"{name} {at}{cache}".strip())
 
 
 class Screen:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
+from monitor.glance.honest import Honest
 from monitor.glance.known import Addresses, Hop, Known, Resolver
-from monitor.glance.said import FORGED, Change, Said
+from monitor.glance.said import FORGED, Change, Said, Track
 from monitor.watch.pace import PLATFORM_GAP, Gates
-from probes.dns.authority import Delegation, host_addresses, walk
+from monitor.watch.ways import Ways
+from probes.dns.authority import Asking, Delegation, host_addresses, walk
+from probes.dns.dnssec import Anchors
 from probes.dns.exchange import Exchange, Question, Reply
-from probes.dns.walking import Trip, Walker, above
+from probes.dns.walking import Walker, above
 from probes.endpoints import Endpoints
 from probes.observation import AuthorityAnswer, now
 from probes.sight import Server
@@ -26,7 +30,9 @@ MOST_HOPS = 5  # names that aliases lead through
 MOST_SERVERS = 40  # addresses of one zone's authorities
 MOST_EXCHANGES = 12
 DNS = 53
+WAYS = 3  # that one resolver is tried by
 _SAID = ("answer", "nodata", "nxdomain")
+_SILENT = ("timeout", "unreachable", "malformed")
 
 # Whose word it is, what it was before, and the word itself.
 Told = Callable[[Server | Resolver, Change | None], None]
@@ -45,33 +51,62 @@ class Survey:
     ) -> None:  # fmt: skip
         self.known = known
         self.told = told
+        self.honest = Honest(known, exchange, endpoints, hints)
         self._exchange, self._endpoints = exchange, endpoints
         self._walker = Walker(exchange, hints)
+        self._ways = Ways(exchange, self._walker)
+        self._anchors: dict[str, Anchors] = {}
         self._gates = Gates(gap)
         self._gap = gap
         self._free = asyncio.Semaphore(AT_A_TIME)
 
     async def once(self) -> None:
-        """Everybody once, and where the exchanges that they name lead."""
+        """Everybody once, and where the exchanges that they name lead; whether port 53 is to be believed is
+        found out meanwhile, and who is not, is asked again by another way."""
         async with asyncio.TaskGroup() as group:
-            resolvers = group.create_task(self.resolvers())
+            group.create_task(self.honest.ready())
+            group.create_task(self.resolvers(list(self.known.resolvers.values())))
             await self.walk()
             await self.authorities()
             await self.exchanges()
-            await resolvers
+        await self.resolvers(self.disbelieve())
         await self.exchanges()  # of those whom only a resolver named
+
+    def disbelieve(self) -> list[Resolver]:
+        """Take back what somebody else may have said. The resolvers that must be asked again."""
+        self.known.intercepted = self.honest.why
+        for hop in self.known.hops:
+            for server in hop.servers:
+                said = self.known.track(hop, server).last
+                if said is not None and self.honest.authority(said) is not said:
+                    del self.known.of_authorities[hop.name, server.address]
+                    self.known.authority(hop, self.honest.authority(said))
+        lied = []
+        for resolver in self.known.resolvers.values():
+            said = self.known.of_resolvers[resolver.id].last
+            if said is not None and self.honest.resolver(resolver, said) is not said:
+                self.known.of_resolvers[resolver.id] = Track()
+                self.known.resolver(resolver, self.honest.resolver(resolver, said))
+                lied.append(resolver)
+        return lied
 
     # Authorities
 
     async def walk(self) -> None:
         """The delegation anew; what is known of aliases stays until the authorities say otherwise."""
-        names = [hop.name for hop in self.known.hops] or [self.known.asked.name]
-        self.known.hops = tuple(await asyncio.gather(*(self._hop(name) for name in names)))
+        before = {hop.name: hop for hop in self.known.hops}
+        hops = await asyncio.gather(*(self._hop(name) for name in before or [self.known.asked.name]))
+        # Where nobody tells the way today, the servers of yesterday are still whom to ask.
+        self.known.hops = tuple(hop if hop.servers else before.get(hop.name, hop) for hop in hops)
 
     async def _hop(self, name: str) -> Hop:
         # RFC 4035 section 3.1.4.1: a DS RRset is its parent's
         domain = above(name) if self.known.asked.type == "DS" else name
-        return hop_of(name, await walk(self._exchange, domain, walker=self._walker))
+        found = await walk(self._exchange, domain, walker=self._walker)
+        anchors = self._anchors.setdefault(name, Anchors())
+        if found.zone:
+            anchors.learn(found.zone, found.ds, found.ds_ttl, found.signed_above, time.monotonic())
+        return hop_of(name, found)
 
     async def authorities(self) -> None:
         """Every address of every authority; then those of the zones that aliases lead to."""
@@ -95,14 +130,20 @@ class Survey:
         return [one.alias for one in said if one.outcome == "alias"]
 
     async def _ask_authority(self, hop: Hop, server: Server) -> Said:
-        question = Question(hop.name, self.known.asked.type)
-        reply, soa = await asyncio.gather(
-            self._exchange.ask(server.address, question, rd=False, timeout=TIMEOUT),
-            self._exchange.ask(server.address, Question(hop.zone, "SOA"), rd=False, timeout=TIMEOUT),
-        )
-        said = of_authority(server.address, reply, soa)
+        """What it serves, its zone's SOA, and what a validator makes of that."""
+        trust = self._anchors[hop.name].trust(time.monotonic())
+        asking = Asking(self._exchange, server, TIMEOUT, trust=trust)
+        try:
+            soa_ = asking.begin(hop.zone, "SOA")
+            reply = await asking.ask(hop.name, self.known.asked.type)
+            sealed = await asking.served(hop.name, self.known.asked.type, reply, hop.name)
+            soa = await soa_
+        finally:
+            asking.close()
+        said = of_authority(server.address, reply, soa, sealed)
         if said.outcome == "unreachable" and not self._routed(server.address):
             said = replace(said, outcome="noroute")
+        said = self.honest.authority(said)
         self.told(server, self.known.authority(hop, said))
         return said
 
@@ -118,25 +159,42 @@ class Survey:
 
     # Resolvers
 
-    async def resolvers(self) -> None:
+    async def resolvers(self, whom: list[Resolver]) -> None:
         """Each once, in random order, strewn over some time."""
-        everyone = list(self.known.resolvers.values())
-        random.shuffle(everyone)
-        await asyncio.gather(*(self._strewn(resolver) for resolver in everyone))
+        random.shuffle(whom)
+        await asyncio.gather(*(self._strewn(resolver) for resolver in whom))
 
     async def _strewn(self, resolver: Resolver) -> None:
         await asyncio.sleep(random.uniform(0, min(SPREAD, self._gap)))
         await self.resolver(resolver)
 
     async def resolver(self, resolver: Resolver) -> Said:
-        """One question, when its platform's turn has come."""
-        question = Question(self.known.asked.name, self.known.asked.type)
-        await self._gates.enter(resolver.platform)
-        async with self._free:
-            reply = await self._exchange.ask(resolver.address, question, rd=True, timeout=TIMEOUT)
-        said = of_resolver(resolver.address, reply)
-        self.told(resolver, self.known.resolver(said))
+        """One question, when its platform's turn has come; by the next way where an encrypted one fails."""
+        for _ in range(WAYS):
+            await self._gates.enter(resolver.platform)
+            async with self._free:
+                said, again = await self._by_some_way(resolver)
+            if not again:
+                break
+        said = self.honest.resolver(resolver, said)
+        self.told(resolver, self.known.resolver(resolver, said))
         return said
+
+    async def _by_some_way(self, resolver: Resolver) -> tuple[Said, bool]:
+        """Its word, and whether to try once more."""
+        way = await self._ways.of(resolver.id, plain=self.honest.plain(resolver))
+        if way is None:
+            url = "://" in resolver.id
+            outcome, transport = ("unreachable", "doh") if url else ("intercepted", "udp")
+            return Said(at=now(), address=resolver.id, outcome=outcome, transport=transport), False
+        question = Question(self.known.asked.name, self.known.asked.type)
+        reply = await self._exchange.ask(
+            way.address, question, rd=True, timeout=TIMEOUT, via=way.via, platform=resolver.platform
+        )
+        failed = way.via.encrypted and reply.outcome in _SILENT
+        if failed:
+            self._ways.failed(resolver.id)
+        return of_resolver(resolver.id, reply), failed
 
     # Where mail goes
 
@@ -164,18 +222,7 @@ class Survey:
         return list(dict.fromkeys([*names, *([asked.name] if none else [])]))[:MOST_EXCHANGES]
 
     async def _leads(self, name: str) -> Addresses:
-        answers, alias = await asyncio.gather(
-            host_addresses(self._exchange, name, walker=self._walker), self._alias(name)
-        )
-        return leads(name, answers, alias)
-
-    async def _alias(self, name: str) -> str:
-        try:
-            async with asyncio.timeout(TIMEOUT * 2):
-                reached = await self._walker.descend(Question(name, "A"), Trip())
-        except TimeoutError:
-            return ""
-        return reached.reply.content.chain[-1] if reached.reply and reached.reply.content.chain else ""
+        return leads(name, await host_addresses(self._exchange, name, walker=self._walker))
 
 
 def hop_of(name: str, delegation: Delegation) -> Hop:
@@ -196,16 +243,20 @@ def hop_of(name: str, delegation: Delegation) -> Hop:
     )
 
 
-def of_authority(address: str, reply: Reply, soa: Reply) -> Said:
-    """An authority's word. ``soa``: what it said of its zone's SOA."""
+def of_authority(address: str, reply: Reply, soa: Reply, sealed: AuthorityAnswer) -> Said:
+    """An authority's word. ``soa``: what it said of its zone's SOA; ``sealed``: what a validator makes of
+    the word."""
     has_soa = soa.aa and soa.outcome == "answer" and soa.soa is not None
     alias = reply.aa and reply.outcome == "referral" and bool(reply.content.chain)
     # RFC 1034 section 4.3.1: an answer without AA is not the zone's own
     lame = not reply.aa and reply.outcome in (*_SAID, "referral")
+    outcome = "lame" if lame else "alias" if alias else reply.outcome
+    if sealed.outcome == "bogus":
+        outcome = "bogus"
     return Said(
         at=now(),
         address=address,
-        outcome="lame" if lame else "alias" if alias else reply.outcome,
+        outcome=outcome,
         transport=reply.transport,
         rrset=reply.rrset,
         alias=reply.content.chain[-1] if reply.content.chain else "",
@@ -215,6 +266,7 @@ def of_authority(address: str, reply: Reply, soa: Reply) -> Said:
         cache=reply.nsid,
         ede=reply.ede,
         rtt_ms=reply.rtt_ms,
+        dnssec=sealed.dnssec,
     )
 
 
@@ -235,9 +287,11 @@ def of_resolver(address: str, reply: Reply) -> Said:
     )
 
 
-def leads(name: str, answers: Iterable[AuthorityAnswer], alias: str) -> Addresses:
+def leads(name: str, answers: Iterable[AuthorityAnswer]) -> Addresses:
     """What the servers of an exchange's own zone say of its addresses, together."""
-    told = [a for a in answers if a.outcome in ("answer", "nodata") and a.aa]
+    said = [a for a in answers if a.outcome in ("answer", "nodata") and a.aa]
+    alias = next((rdata for a in said if a.type == "CNAME" for rdata in a.rrset), "")
+    told = [a for a in said if a.type in ("A", "AAAA")]
     by_server: dict[str, dict[str, tuple[str, ...]]] = {}
     for answer in told:
         by_server.setdefault(answer.address, {})[answer.type] = answer.rrset

@@ -64,7 +64,7 @@ class Ways:
         if not way.via.encrypted:
             await self._note_forwarding(resolver, tell)
         elif seen[0].outcome in _SILENT:
-            self._failed(resolver)
+            self.failed(resolver)
         return seen
 
     async def _note_forwarding(self, resolver: str, tell: Tell) -> None:
@@ -76,7 +76,8 @@ class Ways:
             reason = f"answers to it are not believed: they come from {', '.join(sorted(sources))}"
             await tell(Skip(at=now(), subject=f"resolver:{resolver}", reason=reason))
 
-    def _failed(self, resolver: str) -> None:
+    def failed(self, resolver: str) -> None:
+        """The encrypted way that ``of`` told brought no answer."""
         self._turn[resolver] += 1
         if self._turn[resolver] % MOST_ADDRESSES == 0:
             self._addresses.pop(resolver, None)
