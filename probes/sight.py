@@ -28,6 +28,14 @@ class Server(Struct, frozen=True):
     address: str
 
 
+class Delegated(Struct, frozen=True):
+    """Every address of every name server that a domain has now. ``ttl``: for so many seconds caches may go on
+    to ask them when they are delegated no longer. No servers: the delegation could not be walked."""
+
+    servers: tuple[Server, ...] = ()
+    ttl: int = 0
+
+
 class Target(Struct, frozen=True):
     """The host and address that a canary is handed to, as an MX answer named them."""
 

@@ -24,6 +24,7 @@ from monitor.watch.intake import TOLD, Intake
 from monitor.watch.known import Known
 from monitor.watch.mail import MailSchedule
 from probes.observation import Observation, Watcher, now
+from probes.sight import nobody
 
 FIRST_WALK = 15.0
 
@@ -101,6 +102,10 @@ class Watch:
         servers, before = list(found), self._known.plan
         if not servers and before is not None:
             servers = [Server("", address) for address in before.authorities]
+        if self.plan.authorities is None:
+            servers += [
+                s for s in self._known.leaving(now()) if s.address not in {f.address for f in servers}
+            ]
         current = plan_observation(self.plan, (s.address for s in servers), now())
         opening: list[Observation] = [Watcher(at=now(), event="started", detail="")]
         if before is None or msgspec.structs.replace(before, at=current.at) != current:
@@ -136,7 +141,7 @@ async def first_servers(plan: CutoverPlan, asking: Asking) -> list[Server]:
     found: Sequence[Server] = ()
     with suppress(TimeoutError):
         async with asyncio.timeout(FIRST_WALK):
-            found = await asking.discover()
+            found = (await asking.discover(nobody)).servers
     if plan.authorities is None:
         return list(found)
     names = {server.address: server.name for server in found}

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from monitor.plan.model import Account
 from probes.observation import Observation, Side
-from probes.sight import Server, Sight, Target, Tell
+from probes.sight import Delegated, Server, Sight, Target, Tell
 
-__all__ = ["Asking", "Server", "Sight", "Target", "Tell"]
+__all__ = ["Asking", "Delegated", "Server", "Sight", "Target", "Tell"]
 
 
 class Asking(Protocol):
@@ -18,8 +18,8 @@ class Asking(Protocol):
     ``tell`` hears each observation the moment it is made; all of them are returned as well.
     """
 
-    async def discover(self) -> Sequence[Server]:
-        """Every address of every authoritative server now; empty when the delegation can't be walked."""
+    async def discover(self, tell: Tell) -> Delegated:
+        """Walk the delegation anew. ``tell`` hears what the parent's servers say of it."""
         ...
 
     async def port53(self, tell: Tell) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import count
 
 from monitor.plan.model import CutoverPlan
 from monitor.plan.observed import plan_observation
-from monitor.watch.asking import Asking, Server
+from monitor.watch.asking import Asking, Delegated, Server
 from monitor.watch.known import SILENT, Known, Reachability
 from monitor.watch.pace import PLATFORM_GAP, Backoff, Gates, again_and_again, jittered, rest
 from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Skip, Watcher, now
@@ -33,6 +34,7 @@ class DnsSchedule:
         self._plan, self._asking, self._known, self._put = plan, asking, known, put
         self._servers = {server.address: server for server in servers}
         self._missed: dict[str, int] = {}
+        self._usable = {s.address: time.monotonic() + known.usable(s, now()) for s in servers}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._gates = Gates(min(PLATFORM_GAP, plan.cadence.resolver / 4))
         self._reach = Reachability(len(plan.resolvers) + len(servers))
@@ -52,30 +54,34 @@ class DnsSchedule:
 
     async def _delegation(self, group: asyncio.TaskGroup) -> None:
         """Walk the delegation again every few minutes: a new authority counts from its first sight."""
-        if self._plan.authorities is not None:
-            return
         often = min(REDISCOVER, self._plan.cadence.authority * 10)
-        while True:
-            await rest(jittered(often if self._servers else often / 10))
-            try:
-                async with asyncio.timeout(ASK_DEADLINE):
-                    found = await self._asking.discover()
-            except TimeoutError:
-                continue
-            if self._merge(found):
-                self._attend(group)
-                await self._put(plan_observation(self._plan, self._servers, now()))
+        await rest(often / 100)  # the walk before the watch was not on record
 
-    def _merge(self, found: Sequence[Server]) -> bool:
-        """Add at once; drop an address only when it was missing several times in a row."""
-        before = dict(self._servers)
-        for server in found:
+        async def ask() -> None:
+            while True:
+                async with asyncio.timeout(ASK_DEADLINE):
+                    found = await self._asking.discover(self._put)
+                if self._plan.authorities is None and self._merge(found):
+                    self._attend(group)
+                    await self._put(plan_observation(self._plan, self._servers, now()))
+                await rest(jittered(often if self._servers else often / 10))
+
+        await again_and_again("delegation", ask, self._put)
+
+    def _merge(self, found: Delegated) -> bool:
+        """Add at once; drop an address only when it was missing several times in a row, and no cache may go
+        by the delegation as it was: for the longer of the parent's TTL and the zone's (RFC 9199 section 3.6).
+        """
+        before, clock = dict(self._servers), time.monotonic()
+        for server in found.servers:
             self._servers[server.address] = server
+            self._usable[server.address] = clock + found.ttl
             self._missed.pop(server.address, None)
-        there = {server.address for server in found}
-        for address in [a for a in self._servers if found and a not in there]:
+        there = {server.address for server in found.servers}
+        for address in [a for a in self._servers if there and a not in there]:
             self._missed[address] = self._missed.get(address, 0) + 1
-            if self._missed[address] >= MISSED_BEFORE_GONE:
+            usable = self._usable.get(address, 0.0) > clock
+            if self._missed[address] >= MISSED_BEFORE_GONE and not usable:
                 del self._servers[address], self._missed[address]
         return before.keys() != self._servers.keys()
 

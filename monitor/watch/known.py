@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
+from monitor.evidence.delegation import Delegations
 from monitor.plan.model import CutoverPlan
-from monitor.watch.asking import Target
-from probes.observation import AuthorityAnswer, Observation, Plan, ResolverAnswer
+from monitor.watch.asking import Server, Target
+from probes.observation import AuthorityAnswer, Observation, Plan, ResolverAnswer, to_ms
 
 MOST_HOSTS = 12
 SILENT = frozenset({"timeout", "unreachable"})
@@ -30,6 +31,8 @@ class Known:
         self._mx: dict[str, tuple[datetime, list[str]]] = {}
         self._addresses: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._named: dict[str, list[str]] = {}
+        self._servers: dict[str, str] = {}
+        self._delegations = Delegations()
         self.plan: Plan | None = None
 
     def hear(self, seen: Observation) -> None:
@@ -37,6 +40,9 @@ class Known:
             self.plan = seen
         elif isinstance(seen, AuthorityAnswer):
             self._names(seen, f"authority:{seen.address}")
+            self._delegations.hear(seen, to_ms(seen.at), self._domain)
+            if seen.type == "MX" and seen.name == self._domain:
+                self._servers[seen.address] = seen.server
         elif isinstance(seen, ResolverAnswer):
             self._names(seen, f"resolver:{seen.resolver}")
             self._resolver(seen)
@@ -57,6 +63,17 @@ class Known:
         """Exchanges whose addresses are to be asked: the planned, the old, and what any answer names."""
         named = (host for hosts in self._named.values() for host in hosts)
         return tuple(dict.fromkeys([*self._planned, *named]))[:MOST_HOSTS]
+
+    def usable(self, server: Server, at: datetime) -> float:
+        """For how many seconds a cache may still go by an NS RRset that names this server, whoever is
+        delegated now."""
+        return max(0.0, ((self._delegations.until(server.name) or 0) - to_ms(at)) / 1000)
+
+    def leaving(self, at: datetime) -> list[Server]:
+        """Authorities of the record's last plan that a cache may still ask."""
+        addresses = self.plan.authorities if self.plan is not None else ()
+        servers = (Server(self._servers.get(address, ""), address) for address in addresses)
+        return [server for server in servers if self.usable(server, at)]
 
     def target(self, resolver: str, after: datetime) -> Target | None:
         """Where an outside sender behind ``resolver`` would deliver, by answers not older than ``after``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.watch.honesty import Port53
 from monitor.watch.vault import Vault, login
 from monitor.watch.ways import Ways
-from probes.dns.authority import Walker, ask_authority, host_addresses, walk
+from probes.dns.authority import Aliases, Walker, ask_authority, host_addresses, walk
+from probes.dns.dnssec import Anchors
 from probes.dns.exchange import Exchange
 from probes.dns.records import ask_records
 from probes.endpoints import Endpoints
@@ -25,7 +27,7 @@ from probes.observation import CanarySent, Observation, Side, now
 from probes.oldhost.follow import follow_log
 from probes.secret import Secret
 from probes.service import Service
-from probes.sight import Server, Sight, Target, Tell
+from probes.sight import Delegated, Server, Sight, Target, Tell
 
 CANARY_SECONDS = 110.0  # the schedule gives a canary two minutes in all
 
@@ -57,6 +59,8 @@ class RealWorld:
         self._endpoints = Endpoints(plan.endpoints)
         self._exchange = Exchange(self._endpoints)
         self._walker = Walker(self._exchange, plan.hints)
+        self._aliases, self._anchors = Aliases(self._walker), Anchors()
+        self._aliased: dict[str, str] = {}  # servers of the zone that the domain's alias leads into
         self._ways = Ways(self._exchange, self._walker)
         self._port53 = Port53(
             self._exchange,
@@ -75,23 +79,35 @@ class RealWorld:
 
     # DNS
 
-    async def discover(self) -> Sequence[Server]:
-        found = await walk(self._exchange, self._plan.domain, self._plan.hints, walker=self._walker)
+    async def discover(self, tell: Tell) -> Delegated:
+        tell = self._port53.believing(tell)
+        found = await walk(self._exchange, self._plan.domain, walker=self._walker, tell=tell)
+        self._anchors.learn(found.zone, found.ds, found.ds_ttl, found.signed_above, time.time())
+        own = {server.address for server in found.servers}
+        beyond = [server for server in found.beyond if server.address not in own]
+        if found.servers:
+            self._aliased = {server.address: found.alias for server in beyond}
         if self._plan.authorities is None and found.servers:
             self._port53.authorities = tuple(server.address for server in found.servers)
-        return found.servers
+        return Delegated((*found.servers, *beyond), max(found.parent_ttl or 0, found.child_ttl or 0))
 
     async def port53(self, tell: Tell) -> None:
         await self._port53.follow(tell)
 
     async def authority(self, server: Server, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
         tell = await self._believing(tell)
-        return await ask_authority(self._exchange, server, self._plan.domain, hosts, tell=tell)
+        return await ask_authority(
+            self._exchange, server, self._plan.domain, hosts, tell=tell, aliases=self._aliases,
+            trust=self._anchors.trust(time.time()), alias=self._aliased.get(server.address, ""),
+        )  # fmt: skip
 
     async def hosts(self, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
         tell = await self._believing(tell)
         found = await asyncio.gather(
-            *(host_addresses(self._exchange, host, walker=self._walker, tell=tell) for host in hosts)
+            *(
+                host_addresses(self._exchange, h, walker=self._walker, aliases=self._aliases, tell=tell)
+                for h in hosts
+            )
         )
         return [answer for answers in found for answer in answers]
 

@@ -77,6 +77,8 @@ class Anchors:
     ) -> None:
         """``sets``: the different DS RRsets at the parent's servers, None where none of them said; ``above``:
         whether every zone above is signed, None where that is not known. ``now`` and ``ttl`` in seconds."""
+        if not zone:
+            return  # nobody was reached
         if zone != self._zone:
             self._zone, self._live, self._until, self._secure = zone, (), {}, False
         if above is not None:

@@ -178,6 +178,7 @@ def test_what_caches_hold_of_the_parents_ds_counts_until_it_runs_out() -> None:
     anchors, one, two = Anchors(), (KSK.ds(),), (STRANGER.ds(),)
     assert anchors.trust(0) is None
     anchors.learn("example.jp.", [one], 3600, True, 0)
+    anchors.learn("", None, 0, None, 1)
     assert anchors.trust(10**6) == Trust("example.jp.", (one,)), "what is served now needs no TTL"
     anchors.learn("example.jp.", [two], 3600, None, 300)
     assert anchors.trust(3599) == Trust("example.jp.", (two, one))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.plan.model import Account, Cadence, CutoverPlan, Host, LogSource
-from monitor.watch.asking import Server, Sight, Target, Tell
+from monitor.watch.asking import Delegated, Server, Sight, Target, Tell
 from probes.observation import (
     AuthorityAnswer,
     CanaryLanded,
@@ -60,6 +60,7 @@ class World:
     def __init__(self) -> None:
         self.mx = OLD
         self.servers = [Server("ns1.example.", "203.0.113.1")]
+        self.ns_ttl = 0
         self.silent: set[str] = set()
         self.broken: set[str] = set()
         self.asked: Counter[str] = Counter()
@@ -69,9 +70,9 @@ class World:
         self.lines = 10**9
         self.closed = False
 
-    async def discover(self) -> Sequence[Server]:
+    async def discover(self, tell: Tell) -> Delegated:
         self.asked["discover"] += 1
-        return list(self.servers)
+        return Delegated(tuple(self.servers), self.ns_ttl)
 
     async def port53(self, tell: Tell) -> None:
         await asyncio.Event().wait()
