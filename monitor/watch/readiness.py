@@ -9,7 +9,9 @@ from msgspec import Struct
 
 from monitor.exits import Exit, Failure
 from monitor.plan.model import Account, CutoverPlan
+from monitor.watch.honesty import Port53, said
 from monitor.watch.vault import Vault, login, reference
+from probes.dns.exchange import Exchange
 from probes.endpoints import Endpoints
 from probes.mail.routes import Login
 from probes.observation import Side
@@ -36,6 +38,23 @@ async def examine(plan: CutoverPlan, vault: Vault) -> list[Checked]:
         work += _services(plan, vault, side, gate)
     found = [*_log(plan), *await asyncio.gather(*work)]
     return sorted(found, key=lambda checked: checked.code is None)
+
+
+async def port53(plan: CutoverPlan) -> list[Checked]:
+    """For ``mxcutover check``: one line, and a fault where the authorities could not be judged from here."""
+    endpoints = Endpoints(plan.endpoints)
+    exchange = Exchange(endpoints)
+    try:
+        here = Port53(
+            exchange, endpoints, plan.resolvers, plan.platforms, domain=plan.domain, hints=plan.hints
+        )
+        await here.ready()
+    finally:
+        await exchange.close()
+    if not here.intercepted:
+        return [Checked("port 53: no sign that somebody else answers there")]
+    line = f"port 53: somebody else answers ({said(here.found.signs)}); watch from another network"
+    return [Checked(line, Exit.UNAVAILABLE)]
 
 
 def _log(plan: CutoverPlan) -> list[Checked]:

@@ -106,8 +106,8 @@ async def test_a_plan_that_can_be_watched_is_ready(world: World) -> None:
     code, output, errors = await run("check", str(world.plan_path))
     assert (code, errors) == (0, "")
     assert (
-        output.count("✓") == len(output.splitlines()) == 11
-    )  # a log, two submissions, four mailboxes a side
+        output.count("✓") == len(output.splitlines()) == 12
+    )  # port 53, a log, two submissions, four mailboxes a side
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from monitor.watch import ways
 from monitor.watch.asking import Server
 from monitor.watch.dns import DnsSchedule
 from monitor.watch.known import Known
+from monitor.watch.readiness import port53
 from monitor.watch.vault import Vault
 from monitor.watch.world import RealWorld
 from probes.dns.examining import NOWHERE
@@ -116,6 +117,18 @@ async def test_a_watch_moves_to_encrypted_transports_and_comes_back(
         seen.all.clear()
         lies["all"] = True
         await seen.until(("intercepted",), *encrypted, *disbelieved)
+
+
+@pytest.mark.parametrize(
+    ("lies", "code", "said"), [(True, 69, "nobody has, answered"), (False, None, "no sign")]
+)
+async def test_the_check_before_a_watch_says_so(
+    behind: lying.Behind, lies: bool, code: int | None, said: str
+) -> None:
+    async with lying.net(behind, lambda _: lies, NOWHERE[:2]) as net:
+        plan = usual_plan(resolvers=(GOOGLE,), hints=ROOTS[:1], endpoints=dict(net.endpoints))
+        (checked,) = await port53(plan)
+    assert checked.code == code and said in checked.line
 
 
 async def test_the_way_to_a_resolver(behind: lying.Behind) -> None:
