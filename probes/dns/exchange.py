@@ -132,8 +132,8 @@ class Exchange:
 
     # What a sweep is made of, too
 
-    def start(self, asked: Asked) -> None:
-        self._udp.start(asked)
+    def start(self, asked: Asked, now: float) -> None:
+        self._udp.start(asked, now)
 
     async def talk(
         self, address: str, server: Server, question: Question, how: How, deadline: float,

@@ -14,8 +14,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from probes.dns.noise import Noise
-
 READ = 4096  # octets of one datagram; we ask for 1232 at most
 READS = 64  # datagrams taken before the loop has its turn again
 # A port that has served so often is changed for another: ports stay unpredictable (RFC 5452 section 9.2).
@@ -77,21 +75,18 @@ class Port:
 class Ports:
     """A few sockets of one address family, opened when first needed."""
 
-    def __init__(
-        self, family: socket.AddressFamily, size: int, noise: Noise, arrived: Arrived, refused: Arrived
-    ) -> None:
-        self._family, self._size, self._noise = family, size, noise
+    def __init__(self, family: socket.AddressFamily, size: int, arrived: Arrived, refused: Arrived) -> None:
+        self._family, self._size = family, size
         self._arrived, self._refused = arrived, refused
         self._loop = asyncio.get_running_loop()
         self._ports: list[Port] = []
         self._leaving: list[Port] = []
 
-    def take(self) -> Port:
-        """A random port to ask from. Raises ``OSError`` where no socket is to be had."""
+    def take(self, number: int) -> Port:
+        """The port to ask from that a random ``number`` means. Raises ``OSError`` where none is to be had."""
         if len(self._ports) < self._size:
             self._add()
-        noise = self._noise.take(2)
-        index = (noise[0] << 8 | noise[1]) % len(self._ports)
+        index = number % len(self._ports)
         port = self._ports[index]
         port.uses += 1
         if port.uses > USES or len(port.waiting) > IDS // 2:

@@ -132,7 +132,8 @@ class Sweep:
             leave(gates)
             return self._told(address, question, silent("malformed"))
         self._under_way += 1
-        return self._exchange.start(_Swept(self, pair, query, self._loop.time() + self._timeout))
+        now = self._loop.time()
+        return self._exchange.start(_Swept(self, pair, query, now + self._timeout), now)
 
     def settled(self, asked: _Swept, event: Arrival | Silence) -> None:
         if self._done.done():

@@ -25,6 +25,7 @@ from probes.dns.wire import HEADER, Query, same_question
 FIRST_SHARE = 0.4  # of the time, for the first of two questions
 MOST_SOURCES = 8  # addresses that answered in place of one server, and are remembered
 _ONE = b"\0\1"  # question
+_NOWHERE: set[Any] = set()  # always empty
 _LOST = (errno.EAGAIN, errno.ENOBUFS)
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
@@ -73,7 +74,7 @@ class Asked:
         self.server, self.query, self.deadline = server, query, deadline
         self.sent: list[tuple[Port, bytes]] = []
         self.tries = 0
-        self.slot: set[Any] = set()
+        self.slot = _NOWHERE
 
     def settle(self, event: Arrival | Silence) -> None:
         raise NotImplementedError
@@ -103,7 +104,7 @@ class Udp:
         self._noise = Noise()
         self._deadlines: Deadlines[Asked] = Deadlines(self._loop, self._late)
         self._ports = {
-            family: Ports(family, ports, self._noise, self._arrived, self._refused)
+            family: Ports(family, ports, self._arrived, self._refused)
             for family in (socket.AF_INET, socket.AF_INET6)
         }
         self._closed = False
@@ -112,35 +113,34 @@ class Udp:
     async def ask(self, server: Server, query: Query, deadline: float) -> Arrival | Silence:
         """The answer, or why there is none by ``deadline`` (the loop's clock)."""
         asked = _Awaited(server, query, deadline)
-        self.start(asked)
+        self.start(asked, self._time())
         try:
             return await asked.future
         finally:
             self._forget(asked)
 
-    def start(self, asked: Asked) -> None:
-        """Ask; ``asked`` is settled by its deadline, or before this returns if it can't be sent.
+    def start(self, asked: Asked, now: float) -> None:
+        """Ask ``now``; ``asked`` is settled by its deadline, or before this returns if it can't be sent.
 
         One retry, in lower case (some old servers take no other); late answers to the first count.
         A server that changes the letters is asked again with plain ones, and from then on.
         """
         if self._closed:
             return asked.settle("unreachable")
-        now = self._time()
         return self._try(asked, asked.server.keeps_case, now, now + (asked.deadline - now) * FIRST_SHARE)
 
     def _try(self, asked: Asked, cased: bool, now: float, until: float) -> None:
         server, query = asked.server, asked.query
         asked.tries += 1
+        noise = self._noise.take(4 + query.length)
         try:
-            port = self._ports[server.family].take()
+            port = self._ports[server.family].take(noise[0] << 8 | noise[1])
         except OSError:
             return self._finish(asked, "unreachable")
-        noise = self._noise.take(2 + query.length)
-        waiting, id_ = port.waiting, noise[:2]
+        waiting, id_ = port.waiting, noise[2:4]
         if id_ in waiting:
             id_ = port.free_id()
-        wire, question = query.patched(id_, noise[2:] if cased else b"")
+        wire, question = query.patched(id_, noise[4:] if cased else b"")
         waiting[id_] = (asked, question, cased, now)
         asked.sent.append((port, id_))
         self._deadlines.add(asked, until)
