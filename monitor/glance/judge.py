@@ -226,7 +226,8 @@ def _unknown(known: Known, unheard: tuple[AtServer, ...], counts: Counts, agrees
     """What should have been heard and was not."""
     reasons = []
     if not any(hop.servers for hop in known.hops):
-        reasons.append(Reason("dns.walk.failed", {"name": known.asked.name}))
+        code = "dns.walk.intercepted" if known.intercepted else "dns.walk.failed"
+        reasons.append(Reason(code, {"name": known.asked.name}))
     elif not all(hop.complete and hop.servers for hop in known.hops):
         reasons.append(Reason("dns.walk.incomplete"))
     missing = [

@@ -26,8 +26,9 @@ _ROW = 74  # the least width of one resolver's line, where there are several col
 _NONE = ("nodata", "nxdomain")
 # Rows of a list, and what is left out for them: who still differs comes before where mail goes.
 _TIGHT: list[tuple[int, *tuple[str, ...]]] = [
-    (16,), (8,), (8, "remarks"), (5, "remarks"),
-    *((rows, "remarks", "exchanges") for rows in (8, 5, 3, 2, 1)),
+    *((rows,) for rows in (40, 30, 24, 20, 16, 13, 10, 8)),
+    (8, "remarks"), (5, "remarks"),
+    *((rows, "remarks", "exchanges") for rows in (8, 6, 5, 4, 3, 2, 1)),
 ]  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def page(picture: Picture, width: int, language: Language, height: int | None = 
 def _layouts(width: int, language: Language) -> Iterable[Layout]:
     """From all that there is to what matters most."""
     yield Layout(width, language)
-    for rows in (16, 8):
+    for rows in (40, 30, 24, 20, 16, 12, 8):
         yield Layout(width, language, rows)
     for rows, *without in _TIGHT:
         yield Layout(width, language, rows, False, frozenset(without))
@@ -194,8 +195,7 @@ class _Page:
         names = dict.fromkeys(at.server.name for at in servers)
         by_name = {name: [at.server.address for at in servers if at.server.name == name] for name in names}
         if not self._l.loose:
-            listed = self._listed([" ".join((name, *addresses)) for name, addresses in by_name.items()])
-            return self._hanging([("      ", "")], listed, "dim")
+            return [self._listed("      ", "", [" ".join((n, *found)) for n, found in by_name.items()])]
         size = max((cells(name) for name in names), default=0)
         lines = []
         for name, addresses in by_name.items():
@@ -203,11 +203,17 @@ class _Page:
             lines += self._hanging(label, "  ".join(addresses), "dim")
         return self._cut(lines)
 
-    def _listed(self, names: Sequence[str]) -> str:
-        """As many as two lines hold for each row that a list may have, more or less."""
-        most = max(1, self._l.rows * 2)
-        more = [] if len(names) <= most else [self._say("dns.more", n=len(names) - most)]
-        return ", ".join([*names[:most], *more])
+    def _listed(self, label: str, style: str, names: Sequence[str]) -> Line:
+        """One line with as many of them as it holds."""
+        text, left = "", len(names)
+        for name in names:
+            longer, rest = f"{text}, {name}" if text else name, left - 1
+            more = f", {self._say('dns.more', n=rest)}" if rest else ""
+            if text and cells(label + longer + more) > self._width:
+                break
+            text, left = longer, rest
+        more = f", {self._say('dns.more', n=left)}" if left else ""
+        return [(label, style), (text + more, "dim")]
 
     def _cut(self, lines: list[Line]) -> list[Line]:
         if len(lines) <= self._l.rows:
@@ -242,20 +248,22 @@ class _Page:
         share = held.platforms / max(1, self._p.counts.platforms_heard)
         lines = self._rrset(sign, style, self._answer(held.outcome, held.rrset), "")
         lines.append([("    ", ""), *_bar(share, style), (f"  {count} · {left}", "dim")])
-        if held.agrees is not True:
-            lines += self._cut(self._rows(held.who))
-        return lines
+        return lines if held.agrees else [*lines, *self._rows(held.who)]
 
     def _rows(self, who: Sequence[AtResolver]) -> list[Line]:
         """A line a resolver, the longest-lived first; in columns where there is room."""
         across = max(1, (self._l.width - INDENT) // _ROW)
         width = (self._l.width - INDENT) // across
-        rows = self._aligned(who, width - 2 * (across > 1))
-        lines = []
+        most = self._l.rows * across
+        shown = who if len(who) <= most else who[: most - across]
+        rows = self._aligned(shown, width - 2 * (across > 1)) if shown else []
+        lines: list[Line] = []
         for i in range(0, len(rows), across):
             *firsts, last = rows[i : i + across]
             padded = [part for row in firsts for part in (*row, (" " * (width - width_of(row)), ""))]
             lines.append([(" " * INDENT, ""), *padded, *last])
+        if len(shown) < len(who):
+            lines.append([(" " * INDENT, ""), (self._say("dns.more", n=len(who) - len(shown)), "dim")])
         return lines
 
     def _aligned(self, who: Sequence[AtResolver], width: int) -> list[Line]:
@@ -263,7 +271,7 @@ class _Page:
         what a person asks again: it is the last to be cut."""
         flags = ["  ".join(self._flags(at)) for at in who]
         until = [self._say("dns.until", t=moment(at.said.expires, self._p.at)) for at in who]
-        ids = [at.resolver.id.removeprefix("https://") for at in who]
+        ids = [_short(at) for at in who]
         left = [self._say("dns.in", left=max(0.0, _left(at, self._p.at))) for at in who]
         sizes = [max(map(cells, column)) for column in (ids, until, left, flags)]
         id_, until_, left_, flags_ = min(sizes[0], NAME), sizes[1], sizes[2], min(sizes[3], FLAGS)
@@ -276,9 +284,6 @@ class _Page:
             row += [(f"{fit(end, until_)}  {fit(rest, left_)}", "")]
             rows.append(crop([*row, ("  " + flag, "warn")] if flag else row, width))
         return rows
-
-    def _name(self, at: AtResolver) -> str:
-        return f"{at.resolver.operator} {at.resolver.id.removeprefix('https://')}".strip()
 
     def _flags(self, at: AtResolver) -> Iterable[str]:
         said = at.said
@@ -296,9 +301,11 @@ class _Page:
 
     def _silence(self, silence: Silence) -> list[Line]:
         sign, style = _UNHEARD[silence.outcome == "bogus"]
-        names = [self._name(at) for at in silence.who]
-        label: Line = [(f"  {sign} {self._say(f'dns.outcome.{silence.outcome}')}  ", style)]
-        return self._hanging(label, self._listed(names), "dim")
+        names = list(_by_operator(silence.who))
+        label = f"  {sign} {self._say(f'dns.outcome.{silence.outcome}')}  "
+        if self._l.loose:
+            return self._hanging([(label, style)], ", ".join(names), "dim")
+        return [self._listed(label, style, names)]
 
     # The rest
 
@@ -349,3 +356,17 @@ def _bar(share: float, style: str) -> Line:
 
 def _left(at: AtResolver, now: datetime) -> float:
     return (at.said.expires - now).total_seconds()
+
+
+def _short(at: AtResolver) -> str:
+    """Its address, or its URL without what nearly all of them have (RFC 8484 section 4.1)."""
+    return at.resolver.id.removeprefix("https://").removesuffix("/dns-query")
+
+
+def _by_operator(who: Sequence[AtResolver]) -> Iterable[str]:
+    """Each platform once, with all its addresses."""
+    platforms: dict[str, list[AtResolver]] = {}
+    for at in who:
+        platforms.setdefault(at.resolver.platform, []).append(at)
+    for members in platforms.values():
+        yield " ".join([members[0].resolver.operator, *map(_short, members)]).strip()
