@@ -66,10 +66,16 @@ class Gates:
         self._gap = gap
         self._free: dict[str, float] = defaultdict(float)
 
-    async def enter(self, platform: str) -> None:
-        at = max(time.monotonic(), self._free[platform])
-        self._free[platform] = at + self._gap
-        await asyncio.sleep(at - time.monotonic())
+    def slot(self, platform: str, now: float, questions: int = 1) -> float:
+        """From when on so many questions, a gap apart, are this caller's alone; not before ``now``."""
+        at = max(now, self._free[platform])
+        self._free[platform] = at + self._gap * questions
+        return at
+
+    async def enter(self, platform: str, questions: int = 1) -> None:
+        """Wait for one's slot."""
+        now = time.monotonic()
+        await asyncio.sleep(self.slot(platform, now, questions) - now)
 
 
 async def again_and_again(
