@@ -98,7 +98,8 @@ class Authority:
             response.set_rcode(dns.rcode.REFUSED)
             return response
         cut = zone.cut(owner)
-        if cut is not None:
+        # RFC 4035 section 3.1.4.1: what is to be known of a cut's DS, the zone above it knows.
+        if cut is not None and (cut, question.rdtype) != (owner, dns.rdatatype.DS):
             self._refer(response, zone, cut)
         else:
             self._authoritative(response, zone, owner, dns.rdatatype.to_text(question.rdtype))
@@ -125,6 +126,10 @@ class Authority:
     def _authoritative(self, response: dns.message.Message, zone: Zone, owner: str, rtype: str) -> None:
         response.flags |= dns.flags.AA
         records = zone.find(owner, rtype)
+        alias = zone.find(owner, "CNAME")
+        if records is None and alias is not None:
+            self._follow(response, zone, owner, alias, rtype)
+            return
         if records is not None:
             response.answer.append(rrset(owner, rtype, records))
             self._additional(response, records, rtype)
@@ -134,6 +139,18 @@ class Authority:
         response.authority.append(rrset(zone.apex, "SOA", soa))
         if not zone.exists(owner):
             response.set_rcode(dns.rcode.NXDOMAIN)
+
+    def _follow(
+        self, response: dns.message.Message, zone: Zone, owner: str, alias: Records, rtype: str
+    ) -> None:
+        """RFC 1034 section 4.3.2, step 3a: on with the alias's target, if that is in this zone."""
+        found = rrset(owner, "CNAME", alias)
+        if found in response.answer:
+            return
+        response.answer.append(found)
+        target = alias.rdata[0]
+        if _within(target, zone.apex) and zone.cut(target) is None:
+            self._authoritative(response, zone, target, rtype)
 
     def _additional(self, response: dns.message.Message, records: Records, rtype: str) -> None:
         """The addresses of exchanges and name servers that this server has (RFC 1035 section 3.3.9)."""

@@ -138,9 +138,10 @@ class _Finding:
         await self._tell(observed(server, self._zone, "NS", reply, rrset=reply.content.ns, ttl=reply.ns_ttl))
         for name in dict.fromkeys(s.name for s in found):
             for kind, colon in (("A", False), ("AAAA", True)):
-                there = tuple(s.address for s in found if s.name == name and (":" in s.address) is colon)
+                there = sorted(s.address for s in found if s.name == name and (":" in s.address) is colon)
                 if there:
-                    await self._tell(observed(server, name, kind, reply, rrset=there, ttl=reply.ns_ttl))
+                    answer = observed(server, name, kind, reply, rrset=tuple(there), ttl=reply.ns_ttl)
+                    await self._tell(answer)
 
     async def _vouched(self, server: Server, reply: Reply) -> None:
         """RFC 4035 section 3.1.4.1: DS is the parent's; what the zone itself says of it is worth nothing."""

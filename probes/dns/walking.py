@@ -297,7 +297,7 @@ class Walker:
             return ds.outcome == "answer"
         # The parent's servers may have the zone below as well, and never refer to it.
         apex = (await self.descend(Question(name, "SOA"), trip)).reply
-        return None if apex is None or apex.soa is None else apex.soa.zone != name
+        return None if apex is None or apex.outcome not in ("answer", "nodata") else apex.outcome == "nodata"
 
     def _note(self, book: dict[str, float], addresses: Iterable[str]) -> None:
         for address in addresses:
