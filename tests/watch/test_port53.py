@@ -145,8 +145,8 @@ def authority(outcome: DnsOutcome = "answer", address: str = "203.0.113.1") -> A
 
 def resolver(who: str, transport: str = "udp", outcome: DnsOutcome = "answer") -> ResolverAnswer:
     return ResolverAnswer(
-        at=now(), resolver=who, transport=transport, name="example.jp.", type="MX", outcome=outcome, cache=None,
-        ede=(), rrset=("10 mx.example.",) if outcome == "answer" else (), ttl=60, rtt_ms=1,
+        at=now(), resolver=who, transport=transport, name="example.jp.", type="MX", outcome=outcome,
+        cache=None, ede=(), rrset=("10 mx.example.",) if outcome == "answer" else (), ttl=60, rtt_ms=1,
     )  # fmt: skip
 
 
@@ -164,7 +164,11 @@ URL = "https://dns.google/dns-query"
             [authority("timeout"), resolver("8.8.8.8", "doh"), resolver(URL, "dot"),
              authority(address="2001:db8::1"), Skip(at=now(), subject="resolver:8.8.8.8", reason="x")],
         ),
-        (GOOGLE, [resolver("8.8.8.8"), resolver("8.8.4.4")], [authority(), resolver("1.1.1.1"), resolver(URL, "doh")]),
+        (
+            GOOGLE,
+            [resolver("8.8.8.8"), resolver("8.8.4.4")],
+            [authority(), resolver("1.1.1.1"), resolver(URL, "doh")],
+        ),
     ],
 )  # fmt: skip
 async def test_what_is_believed(
