@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dns.rcode
@@ -31,7 +32,7 @@ server:
   directory: "{directory}"
   pidfile: ""
   num-threads: 1
-  module-config: "iterator"
+  module-config: "{modules}"
   root-hints: "{directory}/root.hints"
   nsid: "ascii_unbound-1"
   local-zone: "example." nodefault
@@ -55,12 +56,18 @@ nsid.name('knot-1')
 """
 
 
-def unbound(addresses: Addresses, directory: Path) -> Daemon:
+def unbound(
+    addresses: Addresses, directory: Path, anchors: Sequence[str] = (),
+    ready: Callable[[], object] | None = None,
+) -> Daemon:  # fmt: skip
+    """It validates by ``anchors`` (DS records), if there are any."""
     home = _home(directory, "unbound", addresses)
     config = home / "unbound.conf"
-    config.write_text(_UNBOUND.format(address=addresses.unbound, port=DNS, directory=home))
+    modules = "validator iterator" if anchors else "iterator"
+    text = _UNBOUND.format(address=addresses.unbound, port=DNS, directory=home, modules=modules)
+    config.write_text(text + "server:\n" + "".join(f'  trust-anchor: "{anchor}"\n' for anchor in anchors))
     command = [program("unbound"), "-d", "-c", str(config)]
-    return Daemon("unbound", command, home, lambda: resolves(addresses.unbound))
+    return Daemon("unbound", command, home, ready or (lambda: resolves(addresses.unbound)))
 
 
 def knot(addresses: Addresses, directory: Path) -> Daemon:
