@@ -7,6 +7,7 @@ from copy import deepcopy
 from datetime import datetime
 
 from monitor.chronicle import Chronicle
+from monitor.evidence.dns import Dns
 from monitor.picture import picture
 from monitor.snapshot import Snapshot
 from monitor.verdict.judge import Judge
@@ -80,6 +81,10 @@ class Fold:
             for _ in self._base.fold(seen):
                 pass
         del self._tail[: len(settled)]
+
+    def dns(self) -> Dns | None:
+        """A copy of what is known of DNS by now; None before the first plan."""
+        return None if self._judge is None else deepcopy(self._judge.evidence.dns)
 
     def judgement(self, now: datetime) -> Judgement | None:
         """The verdict at ``now``; None before the first plan."""

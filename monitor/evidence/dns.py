@@ -22,7 +22,7 @@ BLOCKED = frozenset({4, 15, 16, 17, 18})
 SAMPLES = 64
 ADDRESSES = ("A", "AAAA")
 Key: TypeAlias = "tuple[str, str]"  # name and type
-ID_SERVER = "id.server."  # RFC 4892 section 2.2, class CH
+ID_SERVER = "id.server."  # RFC 4892, class CH
 
 
 @dataclass(slots=True)

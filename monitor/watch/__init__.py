@@ -77,7 +77,7 @@ class Watch:
                 for work in (
                     self._intake.run(),
                     Clock().run(put),
-                    DnsSchedule(self.plan, self._asking, self._known, put, servers).run(),
+                    DnsSchedule(self.plan, self._asking, self._known, put, servers, self.fold.dns()).run(),
                     MailSchedule(self.plan, self._asking, self._known, put, positions).run(),
                 )
             ]

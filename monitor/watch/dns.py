@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 
+from monitor.evidence.dns import Dns
 from monitor.plan.model import CutoverPlan
 from monitor.plan.observed import plan_observation
 from monitor.watch.asking import Asking, Delegated, Server
 from monitor.watch.known import SILENT, Known, Reachability
-from monitor.watch.pace import PLATFORM_GAP, Backoff, Gates, again_and_again, jittered, rest
-from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Skip, Watcher, now
+from monitor.watch.pace import again_and_again, jittered, rest
+from monitor.watch.resolvers import Resolvers
+from probes.observation import AuthorityAnswer, Observation, ResolverAnswer, Watcher, now
 
 REDISCOVER = 300.0
-HOSTS_EVERY = 120.0
 # In rounds of an authority: the exchanges' own zones, and the records beside the MX.
 HOSTS_ROUNDS, RECORDS_ROUNDS = 4, 20
 ASK_DEADLINE = 60.0
 MISSED_BEFORE_GONE = 3
-_NO_ANSWER = SILENT | {"refused"}
 
 Put = Callable[..., Awaitable[None]]
 
 
 class DnsSchedule:
-    """Authorities and resolvers. ``servers``: the authorities known at the start."""
+    """Authorities and resolvers. ``servers``: the authorities known at the start; ``dns``: what is known by
+    then, to be kept up to date here."""
 
     def __init__(
-        self, plan: CutoverPlan, asking: Asking, known: Known, put: Put, servers: Sequence[Server]
-    ) -> None:
+        self, plan: CutoverPlan, asking: Asking, known: Known, put: Put, servers: Sequence[Server],
+        dns: Dns | None = None,
+    ) -> None:  # fmt: skip
         self._plan, self._asking, self._known, self._put = plan, asking, known, put
         self._servers = {server.address: server for server in servers}
         self._missed: dict[str, int] = {}
         self._usable = {s.address: time.monotonic() + known.usable(s, now()) for s in servers}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._gates = Gates(min(PLATFORM_GAP, plan.cadence.resolver / 4))
         self._reach = Reachability(len(plan.resolvers) + len(servers))
         self._intercepted = False
+        observed = plan_observation(plan, self._servers, now())
+        self._resolvers = Resolvers(
+            plan, asking, put, self._hear, dns or Dns(), observed, lambda: self._reach.offline
+        )
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -47,8 +52,7 @@ class DnsSchedule:
             group.create_task(self._port53())
             group.create_task(self._hosts())
             group.create_task(self._records())
-            for index, resolver in enumerate(self._plan.resolvers):
-                group.create_task(self._resolver(resolver, index / len(self._plan.resolvers)))
+            self._resolvers.start(group)
 
     # The delegation
 
@@ -63,7 +67,9 @@ class DnsSchedule:
                     found = await self._asking.discover(self._put)
                 if self._plan.authorities is None and self._merge(found):
                     self._attend(group)
-                    await self._put(plan_observation(self._plan, self._servers, now()))
+                    observed = plan_observation(self._plan, self._servers, now())
+                    self._resolvers.replan(observed)
+                    await self._put(observed)
                 await rest(jittered(often if self._servers else often / 10))
 
         await again_and_again("delegation", ask, self._put)
@@ -113,7 +119,7 @@ class DnsSchedule:
 
         async def ask() -> None:
             while True:
-                await self._asked(self._asking.hosts(self._known.hosts(), self._put))
+                await self._asked(self._asking.hosts(self._known.hosts(), self._learn))
                 await rest(jittered(every))
 
         await again_and_again("authority:hosts", ask, self._put)
@@ -135,43 +141,18 @@ class DnsSchedule:
     async def _port53(self) -> None:
         await again_and_again("port 53", lambda: self._asking.port53(self._hear), self._put)
 
-    async def _resolver(self, resolver: str, phase: float) -> None:
-        every, subject = self._plan.cadence.resolver, f"resolver:{resolver}"
-        platform = self._plan.platforms.get(resolver, resolver)
-        backoff = Backoff(every)
-        rounds = max(1, round(HOSTS_EVERY / every)) if every >= PLATFORM_GAP else 1
-        await asyncio.sleep(every * phase)
-
-        async def ask() -> None:
-            turn = 0
-            while True:
-                await self._gates.enter(platform)
-                hosts = self._known.hosts() if turn % rounds == 0 else ()
-                seen = await self._asked(self._asking.resolver(resolver, hosts, self._hear))
-                turn = 0 if not _answered(seen) else turn + 1
-                await self._rest(subject, backoff, seen)
-
-        await again_and_again(subject, ask, self._put)
-
-    async def _rest(self, subject: str, backoff: Backoff, seen: Sequence[Observation]) -> None:
-        """The pause until the next question; a longer one than planned goes on record."""
-        if not self._reach.offline:  # then the silence is ours
-            backoff.note(not _answered(seen))
-        if backoff.waiting and not self._reach.offline:
-            reason = f"{backoff.failures} questions in a row without an answer; next in {backoff.pause:.0f} s"
-            await self._put(Skip(at=now(), subject=subject, reason=reason))
-            await rest(jittered(backoff.pause))
-        else:
-            await rest(jittered(backoff.every))
-
     async def _asked(self, question: Awaitable[Sequence[Observation]]) -> Sequence[Observation]:
         async with asyncio.timeout(ASK_DEADLINE):
             return await question
 
     # The observer itself
 
-    async def _hear(self, seen: Observation) -> None:
+    async def _learn(self, seen: Observation) -> None:
+        self._resolvers.hear(seen)
         await self._put(seen)
+
+    async def _hear(self, seen: Observation) -> None:
+        await self._learn(seen)
         if isinstance(seen, Watcher):
             self._intercepted = seen.event == "intercepted"
         if not isinstance(seen, (AuthorityAnswer, ResolverAnswer)):
@@ -185,10 +166,3 @@ class DnsSchedule:
             self._intercepted = True
             detail = f"port 53 is answered by somebody else here (seen asking {source})"
             await self._put(Watcher(at=now(), event="intercepted", detail=detail))
-
-
-def _answered(seen: Iterable[Observation]) -> bool:
-    """Whether any question of the round had an answer worth asking again soon."""
-    return any(
-        one.outcome not in _NO_ANSWER for one in seen if isinstance(one, (AuthorityAnswer, ResolverAnswer))
-    )

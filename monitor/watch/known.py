@@ -13,6 +13,7 @@ from probes.observation import AuthorityAnswer, Observation, Plan, ResolverAnswe
 
 MOST_HOSTS = 12
 SILENT = frozenset({"timeout", "unreachable"})
+_DAY = 86400  # no answer counts for longer
 
 
 def exchanges(rrset: Iterable[str]) -> list[str]:
@@ -55,7 +56,10 @@ class Known:
         if seen.outcome in SILENT:
             return
         if seen.type == "MX" and seen.name == self._domain:
-            self._mx[seen.resolver] = (seen.at, exchanges(seen.rrset))
+            self._mx[seen.resolver] = (
+                seen.at + timedelta(seconds=min(seen.ttl, _DAY)),
+                exchanges(seen.rrset),
+            )
         elif seen.type in ("A", "AAAA"):
             self._addresses[seen.resolver, seen.name, seen.type] = seen.rrset
 
@@ -76,9 +80,10 @@ class Known:
         return [server for server in servers if self.usable(server, at)]
 
     def target(self, resolver: str, after: datetime) -> Target | None:
-        """Where an outside sender behind ``resolver`` would deliver, by answers not older than ``after``."""
-        at, hosts = self._mx.get(resolver, (after - timedelta(days=1), []))
-        if at < after:
+        """Where an outside sender behind ``resolver`` would deliver, by an answer that did not run out before
+        ``after``."""
+        until, hosts = self._mx.get(resolver, (after - timedelta(days=1), []))
+        if until < after:
             return None
         for host in hosts:
             for kind in ("A", "AAAA"):
@@ -88,18 +93,27 @@ class Known:
 
 
 class Reachability:
-    """Whether the watcher itself is cut off: every source of DNS answers was silent at its last question."""
+    """Whether the watcher itself is cut off: nobody has answered since several who had answered before fell
+    silent, or nobody ever did."""
 
     def __init__(self, expected: int) -> None:
         self._enough = max(1, min(3, expected))
         self._silent: dict[str, bool] = {}
+        self._fallen: set[str] = set()  # silent now, and nobody has answered since they did
         self.offline = False
 
     def hear(self, source: str, silent: bool) -> Literal["offline", "online"] | None:
         """``offline`` or ``online`` where that has just changed."""
+        if not silent:
+            self._fallen.clear()
+        elif self._silent.get(source) is False:
+            self._fallen.add(source)
         self._silent[source] = silent
-        cut_off = len(self._silent) >= self._enough and all(self._silent.values())
+        cut_off = silent and (self.offline or self._nobody() or len(self._fallen) >= self._enough)
         if cut_off == self.offline:
             return None
         self.offline = cut_off
         return "offline" if cut_off else "online"
+
+    def _nobody(self) -> bool:
+        return len(self._silent) >= self._enough and all(self._silent.values())

@@ -16,6 +16,8 @@ LOG = logging.getLogger(__name__)
 FAILURES_BORNE = 3
 LONGEST = 900.0
 PLATFORM_GAP = 2.0
+DEAD_AFTER, QUARANTINE = 12, 4
+SAID_EVERY = 3600.0
 _RESTART_FIRST, _RESTART_LONGEST = 1.0, 300.0
 
 
@@ -38,8 +40,14 @@ async def rest(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+def gap(cadence: float) -> float:
+    """Seconds between two questions to one platform, in a plan that asks a resolver each ``cadence``."""
+    return min(PLATFORM_GAP, cadence / 4)
+
+
 class Backoff:
-    """After three failures in a row the pause doubles with each, up to ``longest``."""
+    """After three failures in a row the pause doubles with each, up to ``longest``; after twelve whoever is
+    asked is quarantined, and asked four times as rarely as that."""
 
     def __init__(self, every: float, longest: float = LONGEST) -> None:
         self.every = every
@@ -51,12 +59,39 @@ class Backoff:
 
     @property
     def pause(self) -> float:
+        if self.quarantined:
+            return self.longest * QUARANTINE
         over = min(self.failures - FAILURES_BORNE, 30)
         return self.every if over <= 0 else min(self.every * 2.0**over, self.longest)
 
     @property
     def waiting(self) -> bool:
         return self.pause > self.every
+
+    @property
+    def quarantined(self) -> bool:
+        return self.failures > DEAD_AFTER
+
+
+class Skipped:
+    """Says that somebody is asked less than planned: when that begins, when it becomes a quarantine, and once
+    in ``period`` seconds while it lasts."""
+
+    def __init__(self, period: float = SAID_EVERY) -> None:
+        self._period = period
+        self._state, self._said = "", 0.0
+
+    def reason(self, backoff: Backoff, outcome: str) -> str | None:
+        """For the record; None where there is nothing new to say."""
+        state = "quarantined" if backoff.quarantined else "back-off" if backoff.waiting else ""
+        now = time.monotonic()
+        new = state != self._state or now - self._said >= self._period
+        if state:
+            self._said = now if new else self._said
+        self._state = state
+        if not state or not new:
+            return None
+        return f"{state}: {backoff.failures} times in a row {outcome}; next in {backoff.pause:.0f} s"
 
 
 class Gates:
@@ -71,6 +106,10 @@ class Gates:
         at = max(now, self._free[platform])
         self._free[platform] = at + self._gap * questions
         return at
+
+    def used(self, platform: str, more: int) -> None:
+        """So many questions were asked beyond the slot."""
+        self._free[platform] += self._gap * max(0, more)
 
     async def enter(self, platform: str, questions: int = 1) -> None:
         """Wait for one's slot."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from probes.dns.catalogue import entries_of
 from probes.dns.exchange import Exchange
-from probes.dns.resolver import ask_resolver
+from probes.dns.resolver import Identities, ask_resolver
 from probes.dns.via import UDP, Place, Via, doh, is_address
 from probes.dns.walking import Trip, Walker
 from probes.mail.connect import resolved
@@ -33,10 +33,12 @@ class Way(Struct, frozen=True):
 
 
 class Ways:
-    """Of every resolver. An encrypted way that brings no answer makes room for the next one."""
+    """Of every resolver. An encrypted way that brings no answer makes room for the next one. ``gap``: seconds
+    between two questions to one resolver."""
 
-    def __init__(self, exchange: Exchange, walker: Walker) -> None:
-        self._exchange, self._walker = exchange, walker
+    def __init__(self, exchange: Exchange, walker: Walker, gap: float = 0.0) -> None:
+        self._exchange, self._walker, self._gap = exchange, walker, gap
+        self._identities = Identities()
         self._turn: Counter[str] = Counter()
         self._addresses: dict[str, tuple[tuple[str, ...], float]] = {}
         self._forwarders: set[str] = set()
@@ -58,9 +60,12 @@ class Ways:
             return [lost]
         if way is None:
             return await ask_resolver(self._exchange, resolver, domain, (), tell=tell)
+        clock = time.monotonic()
         seen = await ask_resolver(
-            self._exchange, resolver, domain, hosts, address=way.address, via=way.via, tell=tell
-        )
+            self._exchange, resolver, domain, hosts, address=way.address, via=way.via, tell=tell,
+            gap=self._gap, identify=self._identities.due(resolver, clock),
+        )  # fmt: skip
+        self._identities.note(resolver, clock, seen)
         if not way.via.encrypted:
             await self._note_forwarding(resolver, tell)
         elif seen[0].outcome in _SILENT:

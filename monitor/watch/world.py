@@ -11,6 +11,7 @@ from typing import Any
 from monitor.exits import Exit, Failure
 from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.watch.honesty import Port53
+from monitor.watch.pace import gap
 from monitor.watch.vault import Vault, login
 from monitor.watch.ways import Ways
 from probes.dns.authority import Aliases, Walker, ask_authority, host_addresses, walk
@@ -61,7 +62,7 @@ class RealWorld:
         self._walker = Walker(self._exchange, plan.hints)
         self._aliases, self._anchors = Aliases(self._walker), Anchors()
         self._aliased: dict[str, str] = {}  # servers of the zone that the domain's alias leads into
-        self._ways = Ways(self._exchange, self._walker)
+        self._ways = Ways(self._exchange, self._walker, gap(plan.cadence.resolver))
         self._port53 = Port53(
             self._exchange,
             self._endpoints,
