@@ -36,6 +36,7 @@ from monitor.verdict import mail
 from monitor.verdict.context import Context
 from monitor.verdict.dns import resolver_state
 from monitor.verdict.model import Judgement
+from monitor.verdict.servers import remarks
 from probes.observation import from_ms, to_ms
 
 FATES: dict[str | None, CanaryFate] = {
@@ -74,6 +75,7 @@ def picture(
         change_at=judgement.changed_at,
         horizon=judgement.horizon,
         authorities=_authorities(c),
+        aliases=_aliases(c),
         resolvers=_resolvers(c),
         routes=_routes(c),
         canaries=_canaries(c),
@@ -100,6 +102,12 @@ def _quiet_since(c: Context, taken: list[Taken]) -> datetime | None:
     return None if change is None else from_ms(max([change, *(t.end for t in taken if t.end > change)]))
 
 
+def _aliases(c: Context) -> tuple[tuple[str, str], ...]:
+    oldest = c.now - c.policy.freshness * 1000
+    found = ((name, target) for name, (at, target) in c.evidence.dns.aliases.items() if at > oldest)
+    return tuple(sorted(found))
+
+
 def _authorities(c: Context) -> tuple[AuthorityRow, ...]:
     return tuple(_authority(c, address) for address in c.plan.authorities)
 
@@ -119,6 +127,7 @@ def _authority(c: Context, address: str) -> AuthorityRow:
         asked_at=from_ms(known.last_at) if known and known.last_at else None,
         rtt_ms=known.rtt_ms if known else None,
         waived=c.evidence.waivers.get(f"authority:{address}"),
+        remarks=remarks(c, address),
     )
 
 

@@ -18,6 +18,13 @@ Leads = Literal["new", "differs", "old", "mixed", "other", "none", "silent"]
 """Where an answer leads (verdict.md); ``silent``: the last question got no usable answer."""
 
 
+class RemarkRow(Struct, frozen=True, kw_only=True):
+    """Something to be said of a row: ``code`` and ``args`` for the wording, under ``ui.``."""
+
+    code: str
+    args: dict[str, object] = {}
+
+
 class AuthorityRow(Struct, frozen=True, kw_only=True):
     address: str
     server: str
@@ -29,6 +36,7 @@ class AuthorityRow(Struct, frozen=True, kw_only=True):
     asked_at: datetime | None
     rtt_ms: float | None
     waived: str | None = None
+    remarks: tuple[RemarkRow, ...] = ()
 
 
 HabitWord = Literal["overstaying", "stale", "raises", "caps", "constant"]
@@ -209,6 +217,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     change_at: datetime | None
     horizon: datetime | None
     authorities: tuple[AuthorityRow, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()  # planned exchanges, and the domain, that are one; and of what
     resolvers: tuple[ResolverRow, ...] = ()
     routes: tuple[RouteRow, ...] = ()
     canaries: tuple[CanaryRow, ...] = ()  # newest first, at most 200

@@ -10,6 +10,7 @@ from monitor.dashboard.text import Line, Part
 from monitor.dashboard.theme import LEADS
 from monitor.snapshot import AuthorityRow, CacheRow, ResolverRow, Snapshot
 
+SIGNED = "remark.secure"
 # The order in which resolvers need a look: those that hold up the verdict come first.
 _URGENCY = {"old": 1, "mixed": 1, "other": 1, "none": 1, "differs": 2, "silent": 3, "new": 4}
 
@@ -45,14 +46,27 @@ def _authority(row: AuthorityRow, scene: Scene) -> Part:
     return (f"– {scene.ui('state.waived')}", "dim") if row.waived is not None else leads(row, scene)
 
 
+def _remarked(row: AuthorityRow, scene: Scene) -> Part:
+    """What is wrong with it comes before what it answers."""
+    said = [scene.ui(remark.code, **remark.args) for remark in row.remarks if remark.code != SIGNED]
+    text, style = answer(row, scene)
+    return (" · ".join([*said, text]), "warn") if said else (text, style)
+
+
 def _authorities_title(scene: Scene) -> Line:
     rows = scene.snapshot.authorities
     new = sum(row.leads == "new" for row in rows)
-    notes = [scene.ui("authorities.new", n=new, of=len(rows))]
+    notes: list[str | Part] = [scene.ui("authorities.new", n=new, of=len(rows))]
     if scene.snapshot.horizon is not None:
         at, left = scene.clock(scene.snapshot.horizon), scene.until(scene.snapshot.horizon)
         passed = scene.snapshot.horizon <= scene.now
         notes.append(scene.ui("horizon.passed", t=at) if passed else scene.ui("horizon", t=at, left=left))
+    if any(remark.code == SIGNED for row in rows for remark in row.remarks):
+        notes.append(scene.ui(SIGNED))
+    notes += [
+        (scene.ui("authorities.alias", name=name, target=target), "warn")
+        for name, target in scene.snapshot.aliases
+    ]
     return heading(scene.ui("title.authorities"), *notes)
 
 
@@ -65,7 +79,7 @@ AUTHORITIES = Table(
         Column(title="col.serial", width=10, align="right", cell=lambda r, s: _number(r.serial)),
         Column(title="col.asked", width=6, align="right", cell=_asked),
         Column(title="col.rtt", width=7, align="right", keep=90, cell=_rtt),
-        Column(title="col.answer", width=10, flex=4, most=120, cell=answer),
+        Column(title="col.answer", width=10, flex=4, most=120, cell=_remarked),
     ),
     rows=lambda snapshot: snapshot.authorities,
     title=_authorities_title,

@@ -40,6 +40,11 @@ class Names:
             elif before[0] == at:  # two words at one instant: both are believed
                 self._seen[key] = (at, before[1] | addresses)
 
+    def of_authorities(self, name: str) -> frozenset[str]:
+        """As the authorities of its zone had it last; empty where none of them was heard."""
+        found = (self._seen.get(("any authority", name, kind)) for kind in _KINDS)
+        return frozenset(address for known in found if known is not None for address in known[1])
+
     def addresses(self, source: str, name: str) -> frozenset[str] | None:
         """As this source answered them, else as an authority did, else as any resolver; None: unknown."""
         for who in (source, "any authority", "any resolver"):

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from monitor.verdict.context import Context
 from monitor.verdict.dns import BOGUS
+from monitor.verdict.judge import Judge
 from monitor.verdict.model import Judgement
+from monitor.verdict.servers import remarks
 from monitor.wording import say
 from probes.dns import dnssec
+from probes.observation import to_ms
 from tests.scenarios.world import NEW, NEW_IP, OLD, OLD_IP, START, World, cutover, finding
 
 ONE, TWO, PARENT = "203.0.113.1", "203.0.113.2", "192.0.2.100"
@@ -137,6 +141,46 @@ def test_a_moved_delegation_without_any_referral_counts_from_the_zones_own_word(
     world = cutover(World()).authority(299, ONE, OLD_NS, 7200, type="NS")
     world.authority(330, ONE, NEW_NS, 7200, type="NS")
     assert horizon(world) == 330 + 7200
+
+
+# What is remarked of each server
+
+
+def remarked(world: World) -> dict[str, list[str]]:
+    seen = world.observations()
+    judge = Judge(seen[0])  # type: ignore[arg-type]
+    for _ in judge.run(seen):
+        pass
+    context = Context(judge.evidence, to_ms(seen[-1].at))
+    found = {address: remarks(context, address) for address in context.plan.authorities}
+    for language in ("en", "ja"):
+        assert all(say(f"ui.{r.code}", r.args, language) for row in found.values() for r in row)
+    return {address: [r.code for r in row] for address, row in found.items()}
+
+
+def test_the_parents_word_is_held_against_the_zones() -> None:
+    """ns1 with stale glue, ns2 that only the parent names, a hidden ns3 that is behind, ns4 that has left."""
+    addresses = ["203.0.113.1", "203.0.113.9", "203.0.113.2", "203.0.113.3", "203.0.113.4"]
+    world = World(authorities=addresses)
+    names = dict(zip(addresses, ("ns1.x.", "ns1.x.", "ns2.x.", "ns3.x.", "ns4.x."), strict=True))
+    referral(world, 0, ("ns1.x.", "ns2.x.", "ns4.x."), 86400)
+    referral(world, 500, ("ns1.x.", "ns2.x."), 86400)
+    referral(world, 500, ("203.0.113.9", "203.0.113.7"), name="ns1.x.", type="A")
+    world.authority(500, "203.0.113.4", ("203.0.113.1",), type="A", name="ns1.x.", server="ns4.x.")
+    for address in addresses:
+        zone = ("ns4.x.",) if names[address] == "ns4.x." else ("ns1.x.", "ns3.x.")
+        world.authority(500, address, zone, type="NS", server=names[address])
+        more = {"dnssec": "secure"} if names[address] == "ns1.x." else {}
+        serial = 7 if names[address] == "ns3.x." else 8
+        world.authority(500, address, OLD, server=names[address], serial=serial, **more)
+    world.authority(501, "203.0.113.2", (), server="ns2.x.", outcome="bogus", dnssec="expired", serial=8)
+    assert remarked(world) == {
+        "203.0.113.1": ["remark.no_glue", "remark.secure"],
+        "203.0.113.9": ["remark.glue_only", "remark.secure"],
+        "203.0.113.2": ["remark.expired", "remark.parent_only"],
+        "203.0.113.3": ["remark.zone_only", "remark.behind"],
+        "203.0.113.4": ["remark.left"],
+    }
 
 
 # Servers that lag
