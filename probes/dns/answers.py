@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import dns.edns
@@ -16,7 +17,7 @@ import dns.rdatatype
 import dns.rrset
 from msgspec import Struct
 
-from probes.dns.wire import HEADER, Query, Question, recognisable, ttl_places
+from probes.dns.wire import HEADER, Query, Question, recognisable, records_of, ttls_of
 from probes.observation import DnsOutcome
 
 KEPT = 16384
@@ -27,7 +28,7 @@ MOST_ALIASES = 16
 # Types whose rdata is names and numbers only: lower case is the same data (RFC 4343 section 3).
 _LOWERED = frozenset({"A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV"})
 _RECOGNISED = _LOWERED | {"TXT"}
-_LONGEST = 0x7FFFFFFF
+LONGEST_TTL = 0x7FFFFFFF  # seconds (RFC 2181 section 8)
 _SINGLE = frozenset({"CNAME", "SOA"})
 # RFC 8914 sections 4.7 to 4.13: the validator found the data bogus.
 _BOGUS = frozenset(range(6, 13))
@@ -71,14 +72,39 @@ class Content(Struct, frozen=True, kw_only=True):
     soa: Soa | None = None
 
 
-class Decoded(Struct, frozen=True):
-    """Content, and which of the message's TTLs (by number) are those of the aliases and the RRset, of the
-    SOA, and of the NS RRset."""
+class Decoded:
+    """Content, and which of the message's TTLs (by number) count for it: those of the aliases and the RRset,
+    or, for a negative answer, those of the aliases and the SOA; and those of the NS RRset."""
 
-    content: Content
-    answer: tuple[int, ...] = ()
-    soa: tuple[int, ...] = ()
-    ns: tuple[int, ...] = ()
+    __slots__ = ("content", "minimum", "ns_ttls", "ttls")
+
+    def __init__(self, content: Content, ttls: Sequence[int] = (), ns_ttls: Sequence[int] = ()) -> None:
+        self.content = content
+        # RFC 2308 section 5: the lesser of the SOA's own TTL and its minimum field; an alias may end before
+        negative = content.outcome != "answer" and content.soa is not None
+        self.minimum = content.soa.minimum if negative and content.soa else LONGEST_TTL
+        self.ttls, self.ns_ttls = _picking(ttls), _picking(ns_ttls)
+
+    def read(self, ttls: Sequence[int]) -> Read:
+        """``ttls``: all of the message, as signed numbers; one with the most significant
+        bit set is 0 (RFC 2181 section 8)."""
+        ttl = ns_ttl = 0
+        if self.ttls is not None:
+            least = min(self.ttls(ttls))
+            ttl = 0 if least < 0 else least if least < self.minimum else self.minimum
+        if self.ns_ttls is not None:
+            least = min(self.ns_ttls(ttls))
+            ns_ttl = 0 if least < 0 else least
+        return Read(self.content, ttl, ns_ttl)
+
+
+def _picking(numbers: Sequence[int]) -> Callable[[Sequence[int]], tuple[int, ...]] | None:
+    """Takes the items of these numbers; None for none."""
+    if not numbers:
+        return None
+    if len(numbers) == 1:
+        return itemgetter(slice(numbers[0], numbers[0] + 1))
+    return itemgetter(*numbers)
 
 
 class Read(Struct, frozen=True):
@@ -125,22 +151,22 @@ class Answers:
             parts = layout.unpack(wire)
             found = layout.known.get(parts[::2])
             if found is not None:
-                return _timed(found, parts[1::2])
+                return found.read(parts[1::2])
         return self._new(wire, query)
 
     def _new(self, wire: bytes, query: Query) -> Read:
         self.decoded += 1
         start = HEADER + query.length
-        places = ttl_places(wire, start)
-        if places is None:
-            return _timed(MALFORMED, ())
+        records = records_of(wire, start)
+        if records is None:
+            return MALFORMED.read(())
         found = decode(wire, query)
-        form = layout_of(len(wire), start, places)
+        form = layout_of(len(wire), start, ttls_of(records))
         parts = struct.unpack(form, wire)
         usual = query.question.type in _RECOGNISED and len(wire) <= LONGEST_KEPT
-        if usual and recognisable(wire, places):
+        if usual and recognisable(wire, records):
             self._keep((query, len(wire), wire[2:HEADER]), form, parts[::2], found)
-        return _timed(found, parts[1::2])
+        return found.read(parts[1::2])
 
     def _keep(self, key: _Key, form: str, parts: tuple[bytes, ...], found: Decoded) -> None:
         layouts = self._layouts.setdefault(key, [])
@@ -169,26 +195,9 @@ def layout_of(size: int, start: int, places: Sequence[int]) -> str:
     """How ``struct`` takes a message apart from ``start`` on: octets and TTLs in turn, then what remains."""
     form, at = [f"!{start}x"], start
     for place in places:
-        form.append(f"{place - at}sI")
+        form.append(f"{place - at}si")
         at = place + 4
     return "".join(form) + f"{size - at}s"
-
-
-def _timed(found: Decoded, ttls: Sequence[int]) -> Read:
-    content, ttl = found.content, 0
-    if content.outcome == "answer":
-        ttl = _least(ttls, found.answer)
-    elif content.soa is not None:
-        # RFC 2308 section 5: the lesser of the SOA's own TTL and its minimum field; an alias on the way
-        # may end before
-        ttl = min(_least(ttls, found.soa + found.answer), content.soa.minimum)
-    return Read(content, ttl, _least(ttls, found.ns) if found.ns else 0)
-
-
-def _least(ttls: Sequence[int], which: Sequence[int]) -> int:
-    """RFC 2181 section 8: a TTL with the most significant bit set is 0."""
-    some = [ttls[i] for i in which]
-    return 0 if max(some) > _LONGEST else min(some)
 
 
 def decode(wire: bytes, query: Query) -> Decoded:
@@ -252,7 +261,9 @@ def _content(message: dns.message.Message, query: Query) -> Decoded:
         glue=tuple((o, rdata) for o, k, rdata, _ in additional.rows if k in ("A", "AAAA")),
         soa=soa,
     )
-    return Decoded(content, tuple(numbers), soa_numbers, tuple(n for _, n in servers))
+    if outcome != "answer":
+        numbers = [*numbers, *soa_numbers] if soa else []
+    return Decoded(content, numbers, [n for _, n in servers])
 
 
 def _follow(answers: _Records, question: Question) -> tuple[tuple[str, ...] | None, list[str], list[int]]:

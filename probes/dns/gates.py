@@ -32,11 +32,15 @@ def enter(gates: Gates) -> Gate | None:
 
 def leave(gates: Gates) -> None:
     """Give the places back. Who waited for one either gets in, or waits at another gate from now on."""
+    waited = False
     for gate in gates:
         gate.free += 1
-    for gate in gates:
-        while gate.waiting and gate.free > 0:
-            gate.waiting.popleft()()
+        if gate.waiting:
+            waited = True
+    if waited:
+        for gate in gates:
+            while gate.waiting and gate.free > 0:
+                gate.waiting.popleft()()
 
 
 async def entered(gates: Gates) -> None:

@@ -25,19 +25,6 @@ Told = Callable[[str, Question, Reply], None]
 _Pair = tuple[str, Question, Server, Gates]
 
 
-class _Swept(Asked):
-    """One of the sweep's questions on its way."""
-
-    __slots__ = ("pair", "sweep")
-
-    def __init__(self, sweep: Sweep, pair: _Pair, query: Query, deadline: float) -> None:
-        super().__init__(pair[2], query, deadline)
-        self.sweep, self.pair = sweep, pair
-
-    def settle(self, event: Arrival | Silence) -> None:
-        self.sweep.settled(self, event)
-
-
 class Sweep:
     """See :meth:`Exchange.sweep`; ``run`` it once."""
 
@@ -54,6 +41,7 @@ class Sweep:
         self._ready: deque[_Pair] = deque()  # they have their places
         self._tasks: set[asyncio.Task[None]] = set()
         self._filling = False
+        self._last: Query | None = None  # pairs that follow each other often have the question in common
 
     async def run(self) -> None:
         self._fill()
@@ -127,26 +115,29 @@ class Sweep:
 
     def _start(self, pair: _Pair) -> None:
         address, question, server, gates = pair
-        query = self._exchange.query(question, self._how, server.edns)
+        query = self._last
+        if query is None or query.question is not question or query.edns is not server.edns:
+            query = self._last = self._exchange.query(question, self._how, server.edns)
         if query is None:
             leave(gates)
             return self._told(address, question, silent("malformed"))
         self._under_way += 1
         now = self._loop.time()
-        return self._exchange.start(_Swept(self, pair, query, now + self._timeout), now)
+        asked = Asked(server, query, now + self._timeout, self._settled, pair)
+        return self._exchange.start(asked, now)
 
-    def settled(self, asked: _Swept, event: Arrival | Silence) -> None:
+    def _settled(self, asked: Asked, event: Arrival | Silence) -> None:
         if self._done.done():
-            leave(asked.pair[3])
+            leave(asked.about[3])
         elif isinstance(event, str):
-            self._tell(asked, silent(event))
+            self._tell(asked.about, silent(event))
         elif event.wire[2] & TC or event.wire[3] & 0x0F in (_FORMERR, _NOTIMP):
             self._ask_on(asked, event)
         else:
-            self._tell(asked, self._exchange.read(event, asked.query, "udp"))
+            self._tell(asked.about, self._exchange.read(event, asked.query, "udp"))
 
-    def _tell(self, asked: _Swept, reply: Reply) -> None:
-        address, question, _, gates = asked.pair
+    def _tell(self, pair: _Pair, reply: Reply) -> None:
+        address, question, _, gates = pair
         self._under_way -= 1
         leave(gates)
         try:
@@ -157,16 +148,16 @@ class Sweep:
         if not self._filling:
             self._soon()
 
-    def _ask_on(self, asked: _Swept, event: Arrival) -> None:
+    def _ask_on(self, asked: Asked, event: Arrival) -> None:
         task = asyncio.ensure_future(self._asked_on(asked, event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _asked_on(self, asked: _Swept, event: Arrival) -> None:
-        address, question, server, gates = asked.pair
+    async def _asked_on(self, asked: Asked, event: Arrival) -> None:
+        address, question, server, gates = asked.about
         try:
             reply = await self._exchange.talk(address, server, question, self._how, asked.deadline, event)
         except BaseException:
             leave(gates)
             raise
-        self._tell(asked, reply)
+        self._tell(asked.about, reply)

@@ -66,32 +66,30 @@ class Server:
 
 
 class Asked:
-    """One question on its way, and what was sent for it. A subclass says what happens when it is settled."""
+    """One question on its way, and what was sent for it.
 
-    __slots__ = ("deadline", "query", "sent", "server", "slot", "tries")
+    ``settle`` is called once with what came of it; ``about`` is the asker's own.
+    """
 
-    def __init__(self, server: Server, query: Query, deadline: float) -> None:
+    __slots__ = ("about", "deadline", "earlier", "id", "port", "query", "server", "settle", "slot", "tries")
+
+    def __init__(self, server: Server, query: Query, deadline: float, settle: Settle, about: Any) -> None:
         self.server, self.query, self.deadline = server, query, deadline
-        self.sent: list[tuple[Port, bytes]] = []
+        self.settle, self.about = settle, about
+        self.port: Port | None = None  # from which it was sent last, and the id it had
+        self.id = b""
+        self.earlier: tuple[tuple[Port, bytes], ...] = ()
         self.tries = 0
         self.slot = _NOWHERE
 
-    def settle(self, event: Arrival | Silence) -> None:
-        raise NotImplementedError
+
+Settle = Callable[[Asked, "Arrival | Silence"], None]
 
 
-class _Awaited(Asked):
-    """One that a coroutine waits for."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, server: Server, query: Query, deadline: float) -> None:
-        super().__init__(server, query, deadline)
-        self.future: asyncio.Future[Arrival | Silence] = asyncio.get_running_loop().create_future()
-
-    def settle(self, event: Arrival | Silence) -> None:
-        if not self.future.done():
-            self.future.set_result(event)
+def _resolve(asked: Asked, event: Arrival | Silence) -> None:
+    """For a coroutine that waits."""
+    if not asked.about.done():
+        asked.about.set_result(event)
 
 
 class Udp:
@@ -112,10 +110,11 @@ class Udp:
 
     async def ask(self, server: Server, query: Query, deadline: float) -> Arrival | Silence:
         """The answer, or why there is none by ``deadline`` (the loop's clock)."""
-        asked = _Awaited(server, query, deadline)
+        future: asyncio.Future[Arrival | Silence] = self._loop.create_future()
+        asked = Asked(server, query, deadline, _resolve, future)
         self.start(asked, self._time())
         try:
-            return await asked.future
+            return await future
         finally:
             self._forget(asked)
 
@@ -126,7 +125,7 @@ class Udp:
         A server that changes the letters is asked again with plain ones, and from then on.
         """
         if self._closed:
-            return asked.settle("unreachable")
+            return asked.settle(asked, "unreachable")
         return self._try(asked, asked.server.keeps_case, now, now + (asked.deadline - now) * FIRST_SHARE)
 
     def _try(self, asked: Asked, cased: bool, now: float, until: float) -> None:
@@ -142,12 +141,14 @@ class Udp:
             id_ = port.free_id()
         wire, question = query.patched(id_, noise[4:] if cased else b"")
         waiting[id_] = (asked, question, cased, now)
-        asked.sent.append((port, id_))
+        if asked.port is not None:
+            asked.earlier += ((asked.port, asked.id),)
+        asked.port, asked.id = port, id_
         self._deadlines.add(asked, until)
         try:
             port.sock.sendto(wire, server.real)
         except OSError as error:
-            if not self._sent_after_all(error, port, wire, server.real) and asked.sent:
+            if not self._sent_after_all(error, port, wire, server.real) and asked.port:
                 self._finish(asked, "unreachable")
         return None
 
@@ -175,15 +176,17 @@ class Udp:
 
     def _finish(self, asked: Asked, event: Arrival | Silence) -> None:
         self._forget(asked)
-        asked.settle(event)
+        asked.settle(asked, event)
 
     def _forget(self, asked: Asked) -> None:
         asked.slot.discard(asked)
-        for port, id_ in asked.sent:
-            del port.waiting[id_]
-            if port.leaving and not port.waiting:
-                port.close()
-        asked.sent.clear()
+        port = asked.port
+        if port is None:
+            return
+        asked.port = None
+        _leave(port, asked.id)
+        for port, id_ in asked.earlier:
+            _leave(port, id_)
 
     def _arrived(self, port: Port, wire: bytes, sender: Address) -> None:
         found = port.waiting.get(wire[:2]) if len(wire) >= HEADER else None
@@ -233,6 +236,12 @@ class Udp:
                 self._finish(asked, "unreachable")
             ports.close()
         self._deadlines.close()
+
+
+def _leave(port: Port, id_: bytes) -> None:
+    del port.waiting[id_]
+    if port.leaving and not port.waiting:
+        port.close()
 
 
 def _changed(wire: bytes, query: Query) -> bool:

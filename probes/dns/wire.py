@@ -28,6 +28,8 @@ _BLOCK = 128
 _CASE = 0x20
 _RR = struct.Struct("!HHIH")
 _COUNTS = struct.Struct("!HHHH")
+# Types whose rdata has no name in it: A, TXT, AAAA and OPT.
+_NAMELESS = frozenset({1, 16, 28, OPT})
 # Every place that can be read as a compression pointer (RFC 1035 section 4.1.4), overlapping ones too.
 _POINTER = re.compile(rb"(?=([\xc0-\xff])(.))", re.DOTALL)
 
@@ -43,7 +45,18 @@ class Question(Struct, frozen=True):
 class Query:
     """One question's wire, made once. ``patched`` gives it an id and the case of its letters."""
 
-    __slots__ = ("_head", "_letters", "_opt", "_question", "dnssec", "length", "plain", "question", "rd")
+    __slots__ = (
+        "_head",
+        "_letters",
+        "_opt",
+        "_question",
+        "dnssec",
+        "edns",
+        "length",
+        "plain",
+        "question",
+        "rd",
+    )
 
     def __init__(
         self, question: Question, *, rd: bool, edns: bool, nsid: bool, padded: bool = False,
@@ -53,7 +66,7 @@ class Query:
 
         Raises ``ValueError`` where the name or the type cannot be put into a query.
         """
-        self.question, self.rd, self.dnssec = question, rd, dnssec and edns
+        self.question, self.rd, self.edns, self.dnssec = question, rd, edns, dnssec and edns
         try:
             name = dns.name.from_text(question.name).canonicalize().to_wire()
             kind = dns.rdatatype.from_text(question.type)
@@ -99,22 +112,44 @@ def same_question(said: bytes, plain: bytes) -> bool:
     return said[:-4].lower() == plain[:-4] and said[-4:] == plain[-4:]
 
 
-def ttl_places(wire: bytes, start: int) -> list[int] | None:
-    """Offsets of the TTL of each record from ``start`` on, OPT aside; None where it is no whole message."""
+class Record(Struct, frozen=True):
+    """Where one resource record stands: its type, the offsets of its fixed fields and its end."""
+
+    kind: int
+    at: int
+    end: int
+
+    @property
+    def ttl(self) -> int:
+        """The offset of its TTL (RFC 1035 section 4.1.3)."""
+        return self.at + 4
+
+
+def records_of(wire: bytes, start: int) -> list[Record] | None:
+    """The records from ``start`` on; None where it is no whole message."""
     _, *counts = _COUNTS.unpack_from(wire, 4)
     if sum(counts) > MOST_RECORDS:
         return None
-    places, at = [], start
+    records, at = [], start
     try:
         for _ in range(sum(counts)):
             at = _past_name(wire, at)
             kind, _, _, size = _RR.unpack_from(wire, at)
-            if kind != OPT:
-                places.append(at + 4)
-            at += _RR.size + size
+            records.append(Record(kind, at, at + _RR.size + size))
+            at = records[-1].end
     except (IndexError, struct.error):
         return None
-    return places if at == len(wire) else None
+    return records if at == len(wire) else None
+
+
+def ttl_places(wire: bytes, start: int) -> list[int] | None:
+    """Offsets of the TTL of each record from ``start`` on, OPT aside; None where it is no whole message."""
+    records = records_of(wire, start)
+    return None if records is None else ttls_of(records)
+
+
+def ttls_of(records: Sequence[Record]) -> list[int]:
+    return [record.ttl for record in records if record.kind != OPT]
 
 
 def _past_name(wire: bytes, at: int) -> int:
@@ -125,30 +160,41 @@ def _past_name(wire: bytes, at: int) -> int:
     return at + 1
 
 
-def recognisable(wire: bytes, places: Sequence[int]) -> bool:
+def recognisable(wire: bytes, records: Sequence[Record]) -> bool:
     """Whether no name in it can depend on its id or on a TTL: no pointer leads into one.
 
-    Then two messages that are equal but for id and TTLs say the same.
+    Then two messages that are equal but for id and TTLs say the same. Everything that can be read as a
+    pointer is taken for one, but where no name can begin.
     """
-    moving = {at + i for at in places for i in range(4)}
-    for found in _POINTER.finditer(wire, HEADER):
-        target = (found[1][0] & 0x3F) << 8 | found[2][0]
-        if target < found.start() and (target < HEADER or _reads(wire, target, moving)):
-            return False
-    return True
+    moving = {at + i for at in ttls_of(records) for i in range(4)}
+    nameless = bytearray(len(wire))
+    for record in records:
+        end = record.end if record.kind in _NAMELESS else record.at + _RR.size
+        nameless[record.at : end] = b"\1" * (end - record.at)
+    return not any(
+        _reads(wire, found.start(), moving)
+        for found in _POINTER.finditer(wire, HEADER)
+        if not nameless[found.start()]
+    )
 
 
 def _reads(wire: bytes, at: int, moving: set[int]) -> bool:
-    """Whether a name read from ``at`` passes over one of these octets; a pointer ends the look, and so
-    does what is longer than a name may be (RFC 1035 section 2.3.4)."""
-    end = min(len(wire), at + 255)
-    while at < end:
+    """Whether a name that is read from ``at`` passes over one of these octets, or over the header. What has
+    more labels than a name may have (RFC 1035 section 2.3.4) is none, nor what points ahead or at itself."""
+    labels = 0
+    while at < len(wire) and labels < 128:
         length = wire[at]
-        if at in moving or (length >= 0xC0 and at + 1 in moving):
+        size = 2 if length >= 0xC0 else 1 + length
+        if at < HEADER or any(i in moving for i in range(at, at + size)):
             return True
-        if length == 0 or length > 63:
+        if length >= 0xC0 and at + 1 < len(wire):
+            target = (length & 0x3F) << 8 | wire[at + 1]
+            if target >= at:
+                return False
+            at = target
+        elif length == 0 or length > 63:
             return False
-        if any(i in moving for i in range(at + 1, at + 1 + length)):
-            return True
-        at += 1 + length
+        else:
+            at += size
+            labels += 1
     return False
