@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from monitor.exits import Exit, Failure
 from monitor.plan.model import Account, CutoverPlan, Host
+from monitor.watch.authorities import Authorities
 from monitor.watch.honesty import Port53
 from monitor.watch.pace import gap
 from monitor.watch.vault import Vault, login
 from monitor.watch.ways import Ways
-from probes.dns.authority import Aliases, Walker, ask_authority, host_addresses, walk
-from probes.dns.dnssec import Anchors
+from probes.dns.authority import Walker
 from probes.dns.exchange import Exchange
 from probes.dns.records import ask_records
 from probes.endpoints import Endpoints
@@ -60,8 +58,7 @@ class RealWorld:
         self._endpoints = Endpoints(plan.endpoints)
         self._exchange = Exchange(self._endpoints)
         self._walker = Walker(self._exchange, plan.hints)
-        self._aliases, self._anchors = Aliases(self._walker), Anchors()
-        self._aliased: dict[str, str] = {}  # servers of the zone that the domain's alias leads into
+        self._authorities = Authorities(self._exchange, self._walker, plan.domain)
         self._ways = Ways(self._exchange, self._walker, gap(plan.cadence.resolver))
         self._port53 = Port53(
             self._exchange,
@@ -81,36 +78,19 @@ class RealWorld:
     # DNS
 
     async def discover(self, tell: Tell) -> Delegated:
-        tell = self._port53.believing(tell)
-        found = await walk(self._exchange, self._plan.domain, walker=self._walker, tell=tell)
-        self._anchors.learn(found.zone, found.ds, found.ds_ttl, found.signed_above, time.time())
-        own = {server.address for server in found.servers}
-        beyond = [server for server in found.beyond if server.address not in own]
-        if found.servers:
-            self._aliased = {server.address: found.alias for server in beyond}
+        found = await self._authorities.discover(self._port53.believing(tell))
         if self._plan.authorities is None and found.servers:
             self._port53.authorities = tuple(server.address for server in found.servers)
-        return Delegated((*found.servers, *beyond), max(found.parent_ttl or 0, found.child_ttl or 0))
+        return found
 
     async def port53(self, tell: Tell) -> None:
         await self._port53.follow(tell)
 
     async def authority(self, server: Server, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
-        tell = await self._believing(tell)
-        return await ask_authority(
-            self._exchange, server, self._plan.domain, hosts, tell=tell, aliases=self._aliases,
-            trust=self._anchors.trust(time.time()), alias=self._aliased.get(server.address, ""),
-        )  # fmt: skip
+        return await self._authorities.ask(server, hosts, await self._believing(tell))
 
     async def hosts(self, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
-        tell = await self._believing(tell)
-        found = await asyncio.gather(
-            *(
-                host_addresses(self._exchange, h, walker=self._walker, aliases=self._aliases, tell=tell)
-                for h in hosts
-            )
-        )
-        return [answer for answers in found for answer in answers]
+        return await self._authorities.hosts(hosts, await self._believing(tell))
 
     async def records(self, server: Server, tell: Tell) -> Sequence[Observation]:
         tell = await self._believing(tell)

@@ -148,7 +148,7 @@ def test_a_moved_delegation_without_any_referral_counts_from_the_zones_own_word(
 
 def remarked(world: World) -> dict[str, list[str]]:
     seen = world.observations()
-    judge = Judge(seen[0])  # type: ignore[arg-type]
+    judge = Judge(seen[0])
     for _ in judge.run(seen):
         pass
     context = Context(judge.evidence, to_ms(seen[-1].at))
