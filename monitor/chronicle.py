@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -124,9 +124,11 @@ class Chronicle:
         self.resolver_words = merged
 
     def shares(
-        self, new: frozenset[tuple[str, ...]], old_at: list[int], new_at: list[int]
-    ) -> tuple[SharePoint, ...]:
-        """Per slot: the part of resolvers on new, and of mail. ``*_at``: since the start, in ms."""
+        self, new: frozenset[tuple[str, ...]], old_at: list[int], new_at: list[int],
+        platforms: Mapping[str, str],
+    ) -> tuple[SharePoint, ...]:  # fmt: skip
+        """Per slot: the part of DNS on new, where each platform of resolvers counts as one, and the part of
+        mail. ``*_at``: since the start, in ms."""
         begin = min(self.resolver_words, default=None)
         if begin is None or self.newest is None:
             return ()
@@ -136,25 +138,29 @@ class Chronicle:
         points = []
         for slot in range(begin, end + 1):
             words |= self.resolver_words.get(slot, {})  # a resolver's last word holds until its next
-            points.append(self._point(slot, words, new, old.get(slot, 0), fresh.get(slot, 0)))
+            share = _share(words, new, platforms)
+            points.append(self._point(slot, share, old.get(slot, 0), fresh.get(slot, 0)))
         return tuple(points[-SLOTS:])
 
-    def _point(
-        self,
-        slot: int,
-        words: dict[str, tuple[str, ...]],
-        new: frozenset[tuple[str, ...]],
-        old: int,
-        fresh: int,
-    ) -> SharePoint:
-        on_new = sum(tuple(sorted(rrset)) in new for rrset in words.values())
+    def _point(self, slot: int, share: float | None, old: int, fresh: int) -> SharePoint:
         return SharePoint(
             at=from_ms(slot * self.slot_ms),
-            dns=on_new / len(words) if words else None,
+            dns=share,
             mail=fresh / (fresh + old) if fresh + old else None,
             old_hits=old,
             new_mail=fresh,
         )
+
+
+def _share(
+    words: Mapping[str, tuple[str, ...]], new: frozenset[tuple[str, ...]], platforms: Mapping[str, str]
+) -> float | None:
+    """The mean over platforms of the part of each one's addresses that is on new."""
+    by_platform: dict[str, list[bool]] = {}
+    for resolver, rrset in words.items():
+        by_platform.setdefault(platforms.get(resolver, resolver), []).append(tuple(sorted(rrset)) in new)
+    parts = [sum(on_new) / len(on_new) for on_new in by_platform.values()]
+    return sum(parts) / len(parts) if parts else None
 
 
 def _count(instants: list[int], slot_ms: int) -> dict[int, int]:

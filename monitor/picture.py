@@ -307,7 +307,8 @@ def _shares(c: Context, chronicle: Chronicle, taken: list[Taken]) -> tuple[Share
     new = frozenset({tuple(sorted(c.plan.expected_mx))})
     begin = to_ms(chronicle.began) if chronicle.began else 0
     old_at = [t.at for t in taken if t.at >= begin]
-    return chronicle.shares(new, old_at, [t.at for t in mail.arrived(c) if t.at >= begin])
+    arrived = [t.at for t in mail.arrived(c) if t.at >= begin]
+    return chronicle.shares(new, old_at, arrived, c.plan.platforms)
 
 
 def _coverage(c: Context) -> tuple[CoverageRow, ...]:

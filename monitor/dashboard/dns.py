@@ -107,19 +107,29 @@ def _left(row: ResolverRow, scene: Scene) -> Part:
 
 
 def _caches(row: ResolverRow, scene: Scene) -> Part:
-    """How many caches were told apart behind the address; the ones that are not on new by name."""
+    """How many caches were told apart behind the address; how many of them hold old, until when, by name."""
     if not row.caches:
         return "", ""
-    behind = [c for c in row.caches if c.leads != "new"]
+    behind = [cache for cache in row.caches if _holds_old(cache, scene)]
     if not behind:
         return f"{len(row.caches)} ✓", "dim"
-    names = ", ".join(_cache(c, scene) for c in behind)
-    return f"{len(behind)}/{len(row.caches)} ✗ {names}", "warn"
+    ends = [cache.until for cache in behind if cache.until is not None and cache.until > scene.now]
+    until = [scene.ui("until", t=scene.clock(max(ends)))] if ends else []
+    names = [", ".join(cache.cache for cache in behind if cache.cache is not None)]
+    return " ".join([f"{len(behind)}/{len(row.caches)} ✗", *until, *filter(None, names)]), "warn"
 
 
-def _cache(cache: CacheRow, scene: Scene) -> str:
-    left = f" {scene.until(cache.until)}" if cache.until and cache.until > scene.now else ""
-    return f"{cache.cache or '?'}{left}"
+def _holds_old(cache: CacheRow, scene: Scene) -> bool:
+    """A nameless cache whose record has run out is out of sight: whoever answers next may be it."""
+    alive = cache.until is None or cache.until > scene.now
+    return cache.leads not in ("new", "differs") and (alive or cache.cache is not None)
+
+
+def _habits(row: ResolverRow, scene: Scene) -> Part:
+    """What is proven of how it treats TTLs, and the Extended DNS Errors of its last answer."""
+    words = [scene.ui(f"habit.{h.habit}", t=age(h.seconds or 0)) for h in row.habits]
+    codes = [",".join(map(str, row.ede))] if row.ede else []
+    return " ".join([*words, *codes]), "warn"
 
 
 def _urgency(row: ResolverRow) -> tuple[int, bool, str, str]:
@@ -135,7 +145,11 @@ def _resolvers_title(scene: Scene) -> Line:
     rows = scene.snapshot.resolvers
     late = sum(row.overstaying for row in rows)
     silent = sum(row.leads == "silent" for row in rows)
-    notes: list[str | Part] = [scene.ui("resolvers.settled", n=sum(r.settled for r in rows), of=len(rows))]
+    platforms = {row.platform for row in rows}
+    lacking = {row.platform for row in rows if not row.settled and row.leads != "silent"}
+    settled = {row.platform for row in rows if row.settled} - lacking
+    counts = {"n": len(settled), "of": len(platforms), "addresses": len(rows)}
+    notes: list[str | Part] = [scene.ui("resolvers.settled", **counts)]
     if late:
         notes.append((scene.ui("resolvers.late", n=late), "bad"))
     if silent:
@@ -151,7 +165,7 @@ RESOLVERS = Table(
         Column(title="col.left", width=7, align="right", cell=_left),
         Column(title="col.asked", width=6, align="right", cell=_asked),
         Column(title="col.settled", width=10, cell=settled),
-        Column(title="col.ede", width=4, cell=lambda r, s: (",".join(map(str, r.ede)), "warn")),
+        Column(title="col.habits", width=6, flex=1, most=24, keep=100, cell=_habits),
         Column(title="col.rtt", width=7, align="right", keep=110, cell=_rtt),
         Column(title="col.caches", width=8, flex=3, most=40, cell=_caches),
         Column(title="col.answer", width=20, flex=4, most=60, keep=110, cell=answer),

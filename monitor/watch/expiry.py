@@ -27,7 +27,7 @@ AFTER = 1_000  # after an expiry: a TTL is rounded to seconds
 CHASES = (
     4  # questions for each cache told apart, after an old record ran out and its cache was not seen since
 )
-OVER = 0.25  # how much longer an overstaying resolver may have been so when it is asked again
+OVER = 0.1  # how much longer an overstaying resolver may have been so when it is asked again
 HOSTS_EVERY = 3_600_000  # an exchange's addresses, where they are the planned ones
 HOSTS_AT_ONCE = 3  # exchanges asked for with one question for the MX
 
@@ -165,7 +165,7 @@ def _expiry(known: Resolver, caches: list[Cache], earliest: int) -> Iterator[Nex
 
 
 def _overstaying(known: Resolver, rhythm: Rhythm) -> Next:
-    """Asked again when it may have overstayed for a quarter longer."""
+    """Asked again when it may have overstayed for a tenth longer."""
     last = known.last_at
     over = max(0, last - max(known.caches.announced.values(), default=last))
     pause = min(max(int(over * OVER), rhythm.cadence), rhythm.fresh * 9 // 10)

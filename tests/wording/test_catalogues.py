@@ -16,7 +16,18 @@ from monitor.report import exceptions
 from monitor.snapshot import EventRow
 from monitor.verdict import model
 from monitor.verdict.model import LooseEnd
-from monitor.wording import dns_en, dns_ja, en, ja, rehearsal_en, rehearsal_ja, report_en, report_ja, ui_en, ui_ja
+from monitor.wording import (
+    dns_en,
+    dns_ja,
+    en,
+    ja,
+    rehearsal_en,
+    rehearsal_ja,
+    report_en,
+    report_ja,
+    ui_en,
+    ui_ja,
+)
 from probes import observation
 
 PAIRS = {
@@ -62,7 +73,7 @@ def test_every_word_of_the_vocabulary_is_in_the_report() -> None:
         "disposition": observation.Disposition, "mailbox": observation.MailboxState,
         "state": model.State, "word": model.VerdictWord, "headline": model.VerdictWord,
         "todo": model.VerdictWord, "exception": exceptions.Kind,
-        "end": LooseEnd.__annotations__["kind"], "level": EventRow.__annotations__["level"],
+        "habit": snapshot.HabitWord, "end": LooseEnd.__annotations__["kind"], "level": EventRow.__annotations__["level"],
     }  # fmt: skip
     wanted = {f"report.{prefix}.{word}" for prefix, kind in made.items() for word in values(kind)}
     wanted |= {f"report.req.{r}.{part}" for r in model.REQUIREMENTS for part in ("title", "short", "asks")}
