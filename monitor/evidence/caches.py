@@ -108,6 +108,14 @@ class Caches:
     def named(self, name: str | None) -> list[Cache]:
         return [cache for cache in self.all if cache.name == name]
 
+    def alone(self, sample: Sample) -> bool:
+        """Whether nothing speaks for a second cache of that name: one at most was told apart, and that does
+        not hold other data for longer still."""
+        group = self.named(sample.cache)
+        return not group or (
+            len(group) == 1 and (group[0].ran_out(sample.at) or group[0].sample.same_data(sample))
+        )
+
     def place(self, sample: Sample) -> Placed:
         """Give an answer to the cache that it most simply comes from, and remember it there."""
         group = self.named(sample.cache)

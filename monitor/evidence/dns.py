@@ -302,8 +302,7 @@ class Dns:
         announced, turned = known.caches.announced.get(sample.cache), self.turned_at(plan)
         if announced is None or turned is None or turned > announced or sample.at <= announced + TOLERANCE:
             return False
-        alone = len(known.caches.named(sample.cache)) <= 1
-        return alone or sample.expires > (self.gone_at(plan) or 0) + TOLERANCE
+        return known.caches.alone(sample) or sample.expires > (self.gone_at(plan) or 0) + TOLERANCE
 
     def _aside(self, known: Resolver, seen: ResolverAnswer, at: int, plan: Plan) -> None:
         """Whatever else a resolver was asked for: its own name; addresses of the planned exchanges."""
