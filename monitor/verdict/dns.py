@@ -137,15 +137,16 @@ def _authority_instants(address: str, known: Authority, instants: list[int], ope
 
 def _missing_here(c: Context) -> list[str]:
     """Servers that still say that a planned host of the domain's own zone is not there, which others have."""
-    dns, below = c.evidence.dns, f".{host_name(c.plan.domain)}"
-    there = {key for k in dns.authorities.values() for key, (rrset, _) in k.serving.items() if rrset}
-    return [
-        address
-        for address, known in dns.authorities.items()
+    authorities, below = c.evidence.dns.authorities, f".{host_name(c.plan.domain)}"
+    lacking = [
+        (address, name, kind)
+        for address, known in authorities.items()
         for (name, kind), runs in known.absent.items()
-        if runs and runs[-1].ended is None and (name, kind) in there and f".{name}".endswith(below)
+        if runs and runs[-1].ended is None and f".{name}".endswith(below)
         and not any(known.serving.get((name, other), ((), 0))[0] for other in ("A", "AAAA"))
     ]  # fmt: skip
+    there = {key for k in authorities.values() for key, (rrset, _) in k.serving.items() if rrset and lacking}
+    return [address for address, name, kind in lacking if (name, kind) in there]
 
 
 def _seen_old(c: Context) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,9 +21,10 @@ from probes.dns.authority import ask_authority, walk
 from probes.dns.delegation import Delegation
 from probes.dns.dnssec import Anchors, Trust
 from probes.dns.exchange import Exchange
+from probes.endpoints import Endpoints
 from probes.observation import AuthorityAnswer
 from probes.sight import Server
-from tests.servers import resolvers, signing
+from tests.servers import bind, resolvers, signing
 from tests.servers.addresses import DNS, Addresses, draw
 from tests.servers.daemon import needs, wait_until
 from tests.servers.nsd import Nsd, asked
@@ -142,8 +144,8 @@ def _parents(directory: Path, addresses: Addresses, ds: dict[str, str]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def asking() -> AsyncIterator[Exchange]:
-    exchange = Exchange()
+async def asking(endpoints: dict[str, str] | None = None) -> AsyncIterator[Exchange]:
+    exchange = Exchange(Endpoints(endpoints))
     try:
         yield exchange
     finally:
@@ -227,3 +229,39 @@ async def test_a_stuck_secondary_serves_its_signatures_until_they_expire() -> No
         secondary.transfer(apex)
         wait_until(lambda: secondary.serves(apex, 2), "the secondary's new zone")
         assert (await ask(secondary)).dnssec == "secure"
+
+
+# The same zones from other servers
+
+
+def _free_port() -> int:
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.bind(("127.0.0.1", 0))
+        udp.bind(tcp.getsockname())
+        return int(tcp.getsockname()[1])
+
+
+@pytest.mark.parametrize("make", ["named", "named, all that it has", "knotd"])
+async def test_other_servers_say_the_same_of_a_signed_zone(make: str) -> None:
+    """What they put into an answer beside what was asked for differs, and so do their proofs."""
+    needs(make.partition(",")[0], *signing.PROGRAMS)
+    addresses, apexes = draw(), [f"{name}.example." for name in ("good", "none", "hashed", "expired")]
+    with tempfile.TemporaryDirectory(prefix="mx-") as name, contextlib.ExitStack() as stack:
+        directory = Path(name)
+        directory.chmod(0o711)
+        ds = {apex: _made(directory, directory, apex, addresses) for apex in apexes}
+        home = directory / "home"
+        if make == "knotd":
+            daemon = bind.knotd(addresses.primary, home, directory, apexes)
+        else:
+            daemon = bind.named(port := _free_port(), home, directory, apexes, minimal=make == "named")
+        stack.enter_context(daemon)
+        server = Server("", addresses.primary)
+        real = {} if make == "knotd" else {f"{addresses.primary}:53": f"127.0.0.1:{port}"}
+        async with asking(real) as exchange:
+            for apex in apexes:
+                hosts, trust = [f"mail.{apex}", f"no.{apex}"], Trust(apex, ((ds[apex],),))
+                seen = await ask_authority(exchange, server, apex, hosts, trust=trust)
+                wanted = CASES[apex.partition(".")[0]].mx
+                checked = {(a.name, a.type): a.dnssec for a in seen if a.type in ("MX", "A", "AAAA")}
+                assert len(checked) >= 5 and set(checked.values()) == {wanted}, checked

@@ -85,6 +85,7 @@ authority_answers = st.builds(
     AuthorityAnswer, **base, server=text, address=few, transport=st.just("udp"), name=some,
     type=st.sampled_from(["MX", "A", "SOA"]), outcome=outcomes, rrset=rrsets, ttl=ttls,
     serial=st.none() | counts, aa=st.booleans(), rtt_ms=rtts,
+    dnssec=st.none() | st.sampled_from(["secure", "expired"]),
 )  # fmt: skip
 resolver_answers = st.builds(
     ResolverAnswer, **base, resolver=few, transport=st.just("udp"), name=some,
