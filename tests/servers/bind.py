@@ -38,8 +38,8 @@ zone:
 
 
 def named(port: int, home: Path, zones: Path, apexes: Sequence[str], minimal: bool = True) -> Daemon:
-    """BIND, at 127.0.0.1: it listens on no address that the interface has not. ``zones``: the folder of the zone
-    files; ``minimal``: no more in an answer than must be."""
+    """BIND, at 127.0.0.1: it listens on no address that the interface has not. ``zones``: the zone files'
+    folder; ``minimal``: no more in an answer than must be."""
     home.mkdir()
     parts = [_NAMED.format(home=home, port=port, minimal="yes" if minimal else "no")]
     parts += [f'zone "{apex}" {{ type primary; file "{file_of(zones, apex)}"; }};' for apex in apexes]
