@@ -32,7 +32,7 @@ from probes.dns.reply import Reply, silent
 from probes.dns.sockets import Address
 from probes.dns.sweep import Sweep, Told
 from probes.dns.tcp import ask_tcp
-from probes.dns.udp import Arrival, Asked, Server, Silence, Udp
+from probes.dns.udp import Arrival, Server, Silence, Udp
 from probes.dns.via import TCP, UDP, How, Via, doh, doq, dot
 from probes.dns.wire import HEADER, TC, Query, Question
 from probes.endpoints import Endpoints
@@ -85,6 +85,7 @@ class Exchange:
         self._reals: dict[Address, Server] = {}
         self._queries: OrderedDict[tuple[Question, bool, bool, bool, bool, bool], Query] = OrderedDict()
         self._udp = Udp(ports, self._reals.get)
+        self.start = self._udp.start
         self._encrypted = Encrypted(self._endpoints, ca_file)
         self.answers = Answers()
 
@@ -131,9 +132,6 @@ class Exchange:
         await Sweep(self, pairs, told, How(rd=rd, nsid=nsid), timeout, platforms or {}).run()
 
     # What a sweep is made of, too
-
-    def start(self, asked: Asked, now: float) -> None:
-        self._udp.start(asked, now)
 
     async def talk(
         self, address: str, server: Server, question: Question, how: How, deadline: float,

@@ -16,15 +16,17 @@ from typing import Any
 
 READ = 4096  # octets of one datagram; we ask for 1232 at most
 READS = 64  # datagrams taken before the loop has its turn again
-# A port that has served so often is changed for another: ports stay unpredictable (RFC 5452 section 9.2).
+# A port that has served so often is changed for another: ports stay unpredictable (RFC 5452 section 9.2), and
+# most ids free.
 USES = 5000
-IDS = 65536
 _BUFFER = 1 << 20
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h; Python names neither
 
 Address = tuple[str, int]
-# The socket, the datagram (of a refusal: the query that was refused), and who is at the other end.
-Arrived = Callable[["Port", bytes, Address], None]
+# The socket, the datagram, who is at the other end, and when it came (the loop's clock).
+Arrived = Callable[["Port", bytes, Address, float], None]
+# The socket, the query that was refused, and whom it was for.
+Refused = Callable[["Port", bytes, Address], None]
 
 
 class Port:
@@ -35,7 +37,7 @@ class Port:
 
     __slots__ = ("_loop", "_refused", "leaving", "open", "sock", "uses", "waiting")
 
-    def __init__(self, sock: socket.socket, refused: Arrived) -> None:
+    def __init__(self, sock: socket.socket, refused: Refused) -> None:
         self.sock = sock
         self.open, self.leaving = True, False
         self.uses = 0
@@ -75,7 +77,7 @@ class Port:
 class Ports:
     """A few sockets of one address family, opened when first needed."""
 
-    def __init__(self, family: socket.AddressFamily, size: int, arrived: Arrived, refused: Arrived) -> None:
+    def __init__(self, family: socket.AddressFamily, size: int, arrived: Arrived, refused: Refused) -> None:
         self._family, self._size = family, size
         self._arrived, self._refused = arrived, refused
         self._loop = asyncio.get_running_loop()
@@ -89,7 +91,7 @@ class Ports:
         index = number % len(self._ports)
         port = self._ports[index]
         port.uses += 1
-        if port.uses > USES or len(port.waiting) > IDS // 2:
+        if port.uses > USES:
             port = self._changed(index)
         return port
 
@@ -147,19 +149,19 @@ class Ports:
                 sock.setsockopt(*level[self._family == socket.AF_INET], 1)
 
     def _read(self, port: Port) -> None:
-        recvfrom, arrived = port.sock.recvfrom, self._arrived
-        for _ in range(READS):
-            try:
-                data, sender = recvfrom(READ)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                if not port.drain():
-                    return
-                continue
-            arrived(port, data, sender if len(sender) == 2 else sender[:2])
-            if not port.open:  # it was the last of a port on its way out
-                return
+        """All that has come first, then what it means: a third less work than one by one."""
+        recvfrom, came = port.sock.recvfrom, list[tuple[bytes, Any]]()
+        take = came.append
+        try:
+            for _ in range(READS):
+                take(recvfrom(READ))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            port.drain()
+        now, arrived = self._loop.time(), self._arrived
+        for data, sender in came:
+            arrived(port, data, sender if len(sender) == 2 else sender[:2], now)
 
 
 def _too_big(ancillary: list[tuple[int, int, bytes]]) -> bool:

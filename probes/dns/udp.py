@@ -65,25 +65,22 @@ class Server:
             self.unmatched += 1
 
 
-class Asked:
+class Asked(Struct, eq=False):
     """One question on its way, and what was sent for it.
 
     ``settle`` is called once with what came of it; ``about`` is the asker's own.
     """
 
-    __slots__ = ("about", "deadline", "earlier", "id", "port", "query", "server", "settle", "slot", "tries")
-
-    def __init__(self, server: Server, query: Query, deadline: float, settle: Settle, about: Any) -> None:
-        self.server, self.query, self.deadline = server, query, deadline
-        self.settle, self.about = settle, about
-        self.port: Port | None = None  # from which it was sent last, and the id it had
-        self.id = b""
-        self.earlier: tuple[tuple[Port, bytes], ...] = ()
-        self.tries = 0
-        self.slot = _NOWHERE
-
-
-Settle = Callable[[Asked, "Arrival | Silence"], None]
+    server: Server
+    query: Query
+    deadline: float
+    settle: Callable[[Asked, Arrival | Silence], None]
+    about: Any
+    port: Port | None = None  # from which it was sent last, and the id it had
+    id: bytes = b""
+    earlier: tuple[tuple[Port, bytes], ...] = ()
+    tries: int = 0
+    slot: set[Any] = _NOWHERE
 
 
 def _resolve(asked: Asked, event: Arrival | Silence) -> None:
@@ -188,7 +185,7 @@ class Udp:
         for port, id_ in asked.earlier:
             _leave(port, id_)
 
-    def _arrived(self, port: Port, wire: bytes, sender: Address) -> None:
+    def _arrived(self, port: Port, wire: bytes, sender: Address, now: float) -> None:
         found = port.waiting.get(wire[:2]) if len(wire) >= HEADER else None
         # What is no response (QR) or to no query (opcode) answers nothing, either.
         if found is None or wire[2] & 0xF8 != 0x80:
@@ -199,16 +196,16 @@ class Udp:
         if server.real != sender:
             return self._from_another(server, sender, exact)
         if exact or is_bare(wire):
-            return self._finish(asked, Arrival(wire, at, self._time()))
+            return self._finish(asked, Arrival(wire, at, now))
         if not (cased and server.keeps_case and _changed(wire, asked.query)):
             return self._drop(server)
         server.keeps_case = False
-        return self._again(asked)
+        return self._again(asked, now)
 
-    def _again(self, asked: Asked) -> None:
+    def _again(self, asked: Asked, now: float) -> None:
         """With plain letters."""
         asked.slot.discard(asked)
-        self._try(asked, False, self._time(), asked.deadline)
+        self._try(asked, False, now, asked.deadline)
 
     def _drop(self, server: Server | None) -> None:
         self.dropped += 1
