@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from probes.dns.aliases import Aliases, Followed, named
 from probes.dns.delegation import WALK_TIMEOUT, Delegation, walk
-from probes.dns.dnssec import BOGUS, Budget, Trust, checked
+from probes.dns.dnssec import BOGUS, Trust, Validator
 from probes.dns.exchange import Exchange, Question, Reply
 from probes.dns.observed import observed
 from probes.dns.walking import Trip, Walker, within
@@ -85,7 +85,7 @@ class Asking:
     ) -> None:  # fmt: skip
         self._exchange, self._server, self._timeout, self._tell = exchange, server, timeout, tell
         self._trust, self._aliases = trust, aliases
-        self._budget = Budget()
+        self._validator: Validator | None = None
         self._begun: list[asyncio.Task[Reply]] = []
         self._signed = trust is not None and bool(trust.anchors)
         self._keys = self.begin(trust.zone, "DNSKEY") if trust is not None and self._signed else None
@@ -193,7 +193,8 @@ class Asking:
         keys = await self._keys
         if keys.outcome not in _SAID or not keys.wire or not reply.wire:
             return "unchecked"
-        word = checked(reply.wire, question, keys.wire, self._trust, now(), self._budget)
+        self._validator = self._validator or Validator(keys.wire, self._trust)
+        word = self._validator.check(reply.wire, question, now())
         if word == "unsigned" and question.name != self._trust.zone and await self._another(question.name):
             return "unchecked"
         return word

@@ -43,7 +43,10 @@ signature fits data and key; ``no_denial``: nothing signed says that the record 
 more keys and signatures than anyone tries."""
 
 MOST_SIGNATURES, MOST_KEYS = 8, 4  # of one RRset; of one key tag
-MOST_CHECKS = 32  # of signatures, for all that one server is asked in a round
+MOST_CHECKS, MOST_IN_ALL = (
+    16,
+    256,
+)  # signatures tried for one answer, and for what one server is asked in a round
 MOST_DS, MOST_SETS = 8, 8
 LONGEST_RSA = 600  # octets of a key; RFC 3110 section 2 ends at 4096 bits
 MOST_ITERATIONS = 150  # of an NSEC3 hash; above, validators stop looking (RFC 9276 section 3.2)
@@ -98,14 +101,20 @@ class Anchors:
         return Trust(self._zone, anchors if self._secure else ())
 
 
-class Budget:
-    """How many signatures may still be tried."""
+class Spent(Exception):
+    """One server has cost enough for one round."""
 
-    def __init__(self, left: int = MOST_CHECKS) -> None:
-        self.left = left
+
+class Budget:
+    """How many signatures may still be tried, here and in all. ``spend`` raises :class:`Spent`."""
+
+    def __init__(self, left: int, whole: Budget | None = None) -> None:
+        self.left, self._whole = left, whole
 
     def spend(self) -> bool:
         self.left -= 1
+        if self._whole is not None and not self._whole.spend():
+            raise Spent
         return self.left >= 0
 
 
@@ -116,37 +125,46 @@ class Keys(Struct, frozen=True):
     keys: tuple[DNSKEY, ...]
 
 
-def checked(
-    wire: bytes, question: Question, keys: bytes, trust: Trust, at: datetime, budget: Budget
-) -> State | Why:
-    """What a validator makes of an answer, by whichever of the anchors is the least kind.
+class Validator:
+    """For what one server is asked in one round. ``keys``: its answer to the question for the zone's DNSKEY,
+    whole and with signatures."""
 
-    ``wire``: the answer, ``keys``: the same server's to the question for the zone's DNSKEY; both whole, with
-    signatures, and read without a fault before. Never raises.
-    """
-    try:
-        answer, dnskey = dns.message.from_wire(wire), dns.message.from_wire(keys)
-        zone = dns.name.from_text(trust.zone)
-        found = [_by(answer, question, dnskey, zone, ds, at.timestamp(), budget) for ds in trust.anchors]
-    except Exception:  # hostile bytes: dnspython raises its own, ValueError, struct.error and others
-        return "unchecked"
-    return next((why for why in BOGUS if why in found), None) or _least(found)
+    def __init__(self, keys: bytes, trust: Trust) -> None:
+        self._wire, self._trust = keys, trust
+        self._round = Budget(MOST_IN_ALL)
+        self._keys: list[Keys | Fault] | None = None
+
+    def check(self, wire: bytes, question: Question, at: datetime) -> State | Why:
+        """What a validator makes of an answer (whole, with signatures), by whichever of the anchors is the
+        least kind. Never raises."""
+        try:
+            if self._keys is None:
+                self._keys = list(self._vouched(at.timestamp()))
+            answer = dns.message.from_wire(wire)
+            found = [self._by(keys, answer, question, at.timestamp()) for keys in self._keys]
+        except Exception:  # hostile bytes: dnspython raises its own, ValueError, struct.error and others
+            return "unchecked"
+        return next((why for why in BOGUS if why in found), None) or _least(found)
+
+    def _vouched(self, at: float) -> Iterator[Keys | Fault]:
+        message, zone = dns.message.from_wire(self._wire), dns.name.from_text(self._trust.zone)
+        for ds in self._trust.anchors:
+            yield vouched(message, zone, ds, at, Budget(MOST_CHECKS, self._round))
+
+    def _by(
+        self, keys: Keys | Fault, answer: dns.message.Message, question: Question, at: float
+    ) -> State | Why:
+        if isinstance(keys, str):
+            return keys
+        return (
+            _answer(answer, question, keys, at, Budget(MOST_CHECKS, self._round)) if keys.keys else "insecure"
+        )
 
 
 def _least(found: Sequence[State | Why]) -> State:
     if "unchecked" in found:
         return "unchecked"
     return "secure" if "secure" in found else "insecure"
-
-
-def _by(
-    answer: dns.message.Message, question: Question, dnskey: dns.message.Message, zone: dns.name.Name,
-    ds: Sequence[str], at: float, budget: Budget,
-) -> State | Why:  # fmt: skip
-    keys = vouched(dnskey, zone, ds, at, budget)
-    if isinstance(keys, str):
-        return keys
-    return _answer(answer, question, keys, at, budget) if keys.keys else "insecure"
 
 
 # The zone's keys

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.dns.dnssec import BOGUS, MOST_CHECKS, Anchors, Budget, Trust, checked
+from probes.dns import dnssec
+from probes.dns.dnssec import BOGUS, Anchors, Trust, Validator
 from probes.dns.wire import Question
 from tests.dns.signed import AT, DAY, MX, ZONE, Key, denied, keys, message, mx, rrset
 
@@ -16,11 +17,8 @@ KSK, ZSK, STRANGER = Key(), Key(flags=256), Key()
 SERVED = keys(KSK, ZSK)
 
 
-def made(
-    answer: bytes, served: bytes = SERVED, *ds: str, question: Question = MX, budget: Budget | None = None
-) -> str:
-    trust = Trust("example.jp.", ((ds or (KSK.ds(),)),))
-    return checked(answer, question, served, trust, AT, budget or Budget())
+def made(answer: bytes, served: bytes = SERVED, *ds: str, question: Question = MX) -> str:
+    return Validator(served, Trust("example.jp.", ((ds or (KSK.ds(),)),))).check(answer, question, AT)
 
 
 @pytest.mark.parametrize("algorithm", [8, 13, 15])
@@ -87,7 +85,7 @@ def test_one_signature_that_holds_is_enough() -> None:
 
 def test_the_least_kind_of_several_anchors_decides() -> None:
     trust = Trust("example.jp.", ((KSK.ds(),), (STRANGER.ds(),)))
-    assert checked(mx(ZSK), MX, SERVED, trust, AT, Budget()) == "no_match"
+    assert Validator(SERVED, trust).check(mx(ZSK), MX, AT) == "no_match"
 
 
 def test_another_zone_below_this_one_is_none_of_its_business() -> None:
@@ -133,18 +131,41 @@ def test_hashed_denial(types: str, made_of_it: str) -> None:
     assert made(answer) == made_of_it
 
 
-def test_a_zone_that_is_made_to_cost_is_given_up() -> None:
-    """KeyTrap: many keys with one tag, and many signatures that fit none of them."""
+def costly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts the signatures that are tried."""
+    tried: list[int] = []
+    real = dnssec._verifies
+    monkeypatch.setattr(dnssec, "_verifies", lambda *args: tried.append(1) or real(*args))
+    return tried
+
+
+def test_a_zone_that_is_made_to_cost_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KeyTrap: many signatures that fit none of the keys, on many records."""
+    tried = costly(monkeypatch)
     found = rrset("example.jp.", "MX", "10 mx1.new.example.")
     bad = ZSK.sign(rrset("example.jp.", "MX", "10 x.example."))
     for n in range(60):
         bad.update(ZSK.sign(rrset("example.jp.", "MX", f"10 x{n}.example.")))
-    budget = Budget(5)
-    assert made(message(MX, [found, bad]), budget=budget) == "costly"
-    assert made(message(MX, [found, bad])) == "forged", "by the first few, no more are tried"
-    budget = Budget()
-    made(message(MX, [found, bad]), budget=budget)
-    assert MOST_CHECKS - budget.left <= 10
+    assert made(message(MX, [found, bad])) == "forged" and len(tried) <= 10, "by the first few"
+    with monkeypatch.context() as few:
+        few.setattr(dnssec, "MOST_CHECKS", 5)
+        assert made(message(MX, [found, bad])) == "costly"
+    soa = rrset("example.jp.", "SOA", "ns. root. 7 3600 600 86400 300")
+    nsecs = [rrset(f"n{n}.example.jp.", "NSEC", "zz.example.jp. A") for n in range(20)]
+    proofs = [part for nsec in nsecs for part in (nsec, ZSK.sign(nsec))]
+    late = ZSK.sign(soa)
+    for n in range(7):
+        late.update(STRANGER.sign(rrset("example.jp.", "SOA", f"ns. root. {n} 3600 600 86400 300")))
+    tried.clear()
+    assert made(message(MX, [], [soa, late, *proofs])) == "secure" and len(tried) <= 20
+
+
+def test_all_that_one_server_is_asked_costs_no_more_than_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = costly(monkeypatch)
+    validator = Validator(SERVED, Trust("example.jp.", ((KSK.ds(),),)))
+    words = [validator.check(mx(ZSK), MX, AT) for _ in range(300)]
+    assert words[:50] == ["secure"] * 50 and words[-1] == "unchecked"
+    assert len(tried) <= dnssec.MOST_IN_ALL
 
 
 ANSWER = mx(ZSK, "10 mx1.new.example.", "20 mx2.new.example.")
@@ -170,8 +191,8 @@ def dns_data(wire: bytes) -> set[str]:
 def test_no_octets_raise(answer: bytes, served: bytes, ds: str) -> None:
     trust = Trust("example.jp.", ((ds,), (KSK.ds(),)))
     for wire in (answer, ANSWER[:40] + answer):
-        assert checked(wire, MX, served, trust, AT, Budget()) in (*BOGUS, "unchecked", "insecure")
-        assert checked(ANSWER, MX, SERVED[:60] + served, trust, AT, Budget()) in (*BOGUS, "unchecked")
+        assert Validator(served, trust).check(wire, MX, AT) in (*BOGUS, "unchecked", "insecure")
+        assert Validator(SERVED[:60] + served, trust).check(ANSWER, MX, AT) in (*BOGUS, "unchecked")
 
 
 def test_what_caches_hold_of_the_parents_ds_counts_until_it_runs_out() -> None:
