@@ -72,6 +72,8 @@ async def test_the_delegation_and_what_its_server_says(net: Addresses) -> None:
         assert found.servers == (ours, Server("ns2.move.example.", net.secondary))
         seen = await ask_authority(exchange, ours, APEX, [OLD, NEW, "mx.elsewhere.test."])
         silent = await ask_authority(exchange, found.servers[1], APEX, [OLD])
+        lame = await ask_authority(exchange, Server("", net.root), APEX, [OLD])
+        refused = await ask_authority(exchange, ours, "none.test.", [OLD])
     mx, ns = seen[:2]
     assert (mx.outcome, mx.transport, mx.serial, mx.ttl) == ("answer", "tcp", 7, 30)
     assert set(mx.rrset) == {*zones.OLD_MX, *MANY}
@@ -81,7 +83,8 @@ async def test_the_delegation_and_what_its_server_says(net: Addresses) -> None:
         (OLD, "A"): ("answer", (net.old,), True), (OLD, "AAAA"): ("nodata", (), True),
         (NEW, "A"): ("answer", (net.new[0],), True), (NEW, "AAAA"): ("nodata", (), True),
     }  # fmt: skip
-    assert [o.outcome for o in silent] == ["unreachable"]
+    said = [[o.outcome for o in seen] for seen in (silent, lame, refused)]
+    assert said == [["unreachable"], ["lame"], ["refused"]]
 
 
 async def test_aliases_within_a_server_and_out_of_its_zone(net: Addresses) -> None:
