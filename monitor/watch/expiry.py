@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from monitor.evidence.caches import Cache
 from monitor.evidence.dns import Authority, Dns, Resolver
+from monitor.evidence.habits import STEADY
 from monitor.evidence.names import canonical
 from monitor.verdict.answers import exchanges, host_name
 from probes.observation import Plan
@@ -27,6 +28,7 @@ AFTER = 1_000  # after an expiry: a TTL is rounded to seconds
 CHASES = (
     4  # questions for each cache told apart, after an old record ran out and its cache was not seen since
 )
+MOST_CHASES = 48
 OVER = 0.1  # how much longer an overstaying resolver may have been so when it is asked again
 HOSTS_EVERY = 3_600_000  # an exchange's addresses, where they are the planned ones
 HOSTS_AT_ONCE = 3  # exchanges asked for with one question for the MX
@@ -143,12 +145,14 @@ def _after(known: Resolver, stage: Stage, rhythm: Rhythm, phase: float, began: i
     if known.overstaying is not None and known.samples[-1].at == known.overstaying:
         yield _overstaying(known, rhythm)
         return
+    if last < began:
+        old = [cache for cache in old if cache.expires > began]
+        if many(known) or not old:
+            yield Next(began + int(phase * rhythm.cadence), "turn")
     yield from _expiry(known, old if stage.turned is not None else list(known.caches), last + rhythm.gap)
-    if last < began and (many(known) or not any(cache.expires > began for cache in old)):
-        yield Next(began + int(phase * rhythm.cadence), "turn")
-    pending = [cache for cache in old if _unseen(known, cache, last)]
-    if pending:
-        yield _chase(known, pending, rhythm)
+    yield from _chase(known, [cache for cache in old if _unseen(known, cache, last)], rhythm)
+    if any(cache.steady >= STEADY for cache in old):  # it does not say when its record runs out
+        yield Next(last + rhythm.cadence * 4, "sample", rhythm.cadence)
     if last >= began and _streak(known, began) < rhythm.settle and not known.samples[-1].old:
         yield Next(last + rhythm.cadence * 9 // 10, "settle", rhythm.cadence // 5)
     if many(known):
@@ -157,7 +161,7 @@ def _after(known: Resolver, stage: Stage, rhythm: Rhythm, phase: float, began: i
 
 def _expiry(known: Resolver, caches: list[Cache], earliest: int) -> Iterator[Next]:
     """Right after the next of these records runs out."""
-    ends = [cache.expires for cache in caches if cache.expires > known.last_at and not cache.steady]
+    ends = [cache.expires for cache in caches if cache.expires > known.last_at and cache.steady < STEADY]
     if ends:
         at = min(ends) + AFTER
         if at >= earliest:
@@ -179,14 +183,17 @@ def _unseen(known: Resolver, cache: Cache, last: int) -> bool:
     return cache.pending(last)
 
 
-def _chase(known: Resolver, pending: list[Cache], rhythm: Rhythm) -> Next:
-    """Ask for the caches that must have fetched by now; after so many questions that they hardly exist any
-    more, only at the plan's cadence."""
-    since = min(cache.expires for cache in pending)
+def _chase(known: Resolver, pending: list[Cache], rhythm: Rhythm) -> Iterator[Next]:
+    """Ask for the caches that must have fetched by now. After so many questions a nameless one is taken to be
+    no more, and one that has a name is looked for at leisure."""
+    if not pending:
+        return
+    since = max(cache.expires for cache in pending)
     tries = sum(sample.at > since for sample in known.samples)
-    if tries < CHASES * len(known.caches):
-        return Next(known.last_at + 2 * rhythm.gap, "chase", rhythm.gap)
-    return Next(known.last_at + rhythm.cadence * 4, "sample", rhythm.cadence)
+    if tries < min(CHASES * len(known.caches), MOST_CHASES):
+        yield Next(known.last_at + 2 * rhythm.gap, "chase", rhythm.gap)
+    elif any(cache.name is not None for cache in pending):
+        yield Next(known.last_at + rhythm.cadence * 4, "sample", rhythm.cadence)
 
 
 def _streak(known: Resolver, began: int) -> int:

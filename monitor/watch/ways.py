@@ -20,6 +20,7 @@ from probes.service import Service
 from probes.sight import Tell, nobody
 
 LOOKED_UP_FOR = 3600.0
+SAME_PORTS_FOR = 15.0
 QUERIES = 60  # to look up one name
 MOST_ADDRESSES = 4
 _SILENT = ("timeout", "unreachable", "malformed")
@@ -39,6 +40,7 @@ class Ways:
     def __init__(self, exchange: Exchange, walker: Walker, gap: float = 0.0) -> None:
         self._exchange, self._walker, self._gap = exchange, walker, gap
         self._identities = Identities()
+        self._renewed = time.monotonic()
         self._turn: Counter[str] = Counter()
         self._addresses: dict[str, tuple[tuple[str, ...], float]] = {}
         self._forwarders: set[str] = set()
@@ -61,6 +63,9 @@ class Ways:
         if way is None:
             return await ask_resolver(self._exchange, resolver, domain, (), tell=tell)
         clock = time.monotonic()
+        if clock - self._renewed >= SAME_PORTS_FOR:
+            self._renewed = clock
+            self._exchange.renew_ports()
         seen = await ask_resolver(
             self._exchange, resolver, domain, hosts, address=way.address, via=way.via, tell=tell,
             gap=self._gap, identify=self._identities.due(resolver, clock),

@@ -119,6 +119,11 @@ class Exchange:
         finally:
             leave(gates)
 
+    def renew_ports(self) -> None:
+        """Ask from other ports from now on: where the port decides on the way or the machine (RFC 2992),
+        questions from ever the same ones would meet ever the same few."""
+        self._udp.renew_ports()
+
     async def sweep(
         self, pairs: Iterable[tuple[str, Question]], told: Told, *, rd: bool, timeout: float = TIMEOUT,
         nsid: bool = True, platforms: Mapping[str, str] | None = None,

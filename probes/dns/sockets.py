@@ -116,6 +116,11 @@ class Ports:
             port.close()
         return fresh
 
+    def renew(self) -> None:
+        """Ask from other ports from now on."""
+        for index in range(len(self._ports)):
+            self._changed(index)
+
     def all(self) -> list[Port]:
         return [*self._ports, *self._leaving]
 

@@ -105,6 +105,10 @@ class Udp:
         self._closed = False
         self.dropped = 0
 
+    def renew_ports(self) -> None:
+        for ports in self._ports.values():
+            ports.renew()
+
     async def ask(self, server: Server, query: Query, deadline: float) -> Arrival | Silence:
         """The answer, or why there is none by ``deadline`` (the loop's clock)."""
         future: asyncio.Future[Arrival | Silence] = self._loop.create_future()
