@@ -144,7 +144,7 @@ class Dns:
         key = (host_name(seen.name), seen.type)
         if seen.outcome == "bogus":
             known.bogus[key] = (at, seen.dnssec or "")
-        elif seen.outcome in USABLE:
+        elif seen.outcome in USABLE and seen.dnssec != "unchecked":
             known.bogus.pop(key, None)
 
     def _beside(self, known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from probes.dns.aliases import Aliases, Followed, named
 from probes.dns.delegation import WALK_TIMEOUT, Delegation, walk
 from probes.dns.dnssec import BOGUS, Trust, Validator
-from probes.dns.exchange import Exchange, Question, Reply
+from probes.dns.exchange import Content, Exchange, Question, Reply
 from probes.dns.observed import observed
 from probes.dns.walking import Trip, Walker, within
 from probes.observation import AuthorityAnswer, DnsOutcome, now
@@ -19,8 +19,10 @@ __all__ = ["Aliases", "Delegation", "Server", "Walker", "ask_authority", "host_a
 HOST_SERVERS = 6
 LINKS = 4  # of a chain of aliases, whose TTLs are asked for
 TIMEOUT = 5.0
+KEYS_TIMEOUT = 2.0  # for so long an answer waits for the keys that it is checked by
 BLINK = 0.01  # for so long the MX answer waits for the serial, which was asked for with it
 _SAID = ("answer", "nodata", "nxdomain")
+_NO_KEYS = Reply(Content(outcome="timeout"), "udp")
 
 
 async def ask_authority(
@@ -190,7 +192,8 @@ class Asking:
             return None
         if self._keys is None:
             return "insecure"
-        keys = await self._keys
+        await asyncio.wait([self._keys], timeout=KEYS_TIMEOUT)
+        keys = self._keys.result() if self._keys.done() else _NO_KEYS
         if keys.outcome not in _SAID or not keys.wire or not reply.wire:
             return "unchecked"
         self._validator = self._validator or Validator(keys.wire, self._trust)

@@ -54,6 +54,14 @@ def test_a_bogus_answer_after_the_change_is_an_alarm_until_it_is_mended(rrset: t
     assert last(world.authority(1531, TWO, NEW, dnssec="secure")).verdict == "safe"
 
 
+def test_an_answer_that_could_not_be_checked_ends_no_alarm() -> None:
+    world = cutover(World()).authority(1501, TWO, NEW, outcome="bogus", dnssec="expired")
+    assert last(world.authority(1531, TWO, NEW, dnssec="unchecked")).verdict == "alarm"
+    assert (
+        last(world.authority(1561, TWO, NEW, dnssec="insecure").authority(1561, ONE, NEW)).verdict == "safe"
+    )
+
+
 def test_a_bogus_answer_before_the_change_is_told_and_no_alarm() -> None:
     world = World().authority(0, ONE, OLD).authority(1, TWO, OLD, outcome="bogus", dnssec="unsigned")
     assert last(world).verdict == "before"
