@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-TICKS = 40  # a second; a deadline may be kept one tick too late
+TICKS = 20  # a second; a deadline may be kept one tick too late
 
 
 class Expiring(Protocol):

@@ -1,0 +1,1 @@
+"""What is measured rather than proved: ``python -m tests.benchmarks.dns``."""
