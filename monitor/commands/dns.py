@@ -63,12 +63,13 @@ def _usage(wrong: Wrong) -> Failure:
 @click.option("--hints", multiple=True, callback=addresses, hidden=True)
 @click.option("--endpoint", multiple=True, callback=endpoints, hidden=True)
 @click.option("--ca-file", type=click.Path(path_type=Path), hidden=True)
+@click.option("--timeout", type=click.FloatRange(0.1, 60), default=5.0, hidden=True)
 @click.option("--floor", type=click.FloatRange(0.05, 300), default=20.0, hidden=True)
 def dns(
     name: str, rtype: str | None, expect: tuple[str, ...], watch: bool, as_json: bool,
     resolver: tuple[str, ...], only_resolver: tuple[str, ...], quorum: float,
     language: Literal["en", "ja"], hints: tuple[str, ...], endpoint: dict[str, str], floor: float,
-    ca_file: Path | None,
+    timeout: float, ca_file: Path | None,
 ) -> int:  # fmt: skip
     """Ask every authority of NAME and the public resolvers for TYPE (default: MX).
 
@@ -86,6 +87,6 @@ def dns(
         Wanted(
             asked=question, resolvers=chosen(resolver, only_resolver), quorum=quorum, watch=watch,
             as_json=as_json, language=language, floor=floor, hints=hints,
-            endpoints=endpoint, ca_file=ca_file,
+            endpoints=endpoint, ca_file=ca_file, timeout=timeout,
         )
     )  # fmt: skip

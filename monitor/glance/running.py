@@ -32,7 +32,8 @@ BY_RESULT = {"holds": Exit.OK, "differs": Exit.NOT_YET, "unknown": Exit.BLIND}
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What the command line says. ``floor``: seconds between two questions to one address at least."""
+    """What the command line says. ``floor``: seconds between two questions to one address at least;
+    ``timeout``: seconds for one question."""
 
     asked: Asked
     resolvers: tuple[Resolver, ...]
@@ -41,6 +42,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     as_json: bool
     language: Language
     floor: float
+    timeout: float
     hints: tuple[str, ...]
     endpoints: Mapping[str, str]
     ca_file: Path | None
@@ -75,7 +77,7 @@ async def _run(wanted: Wanted) -> int:
     exchange = Exchange(endpoints, ca_file=wanted.ca_file)
     gap = min(PLATFORM_GAP, wanted.floor / 4)
     try:
-        survey = Survey(known, exchange, endpoints, wanted.hints, gap=gap)
+        survey = Survey(known, exchange, endpoints, wanted.hints, gap=gap, timeout=wanted.timeout)
         return await (_watch(wanted, survey) if wanted.watch else _once(wanted, survey))
     finally:
         await exchange.close()

@@ -43,11 +43,14 @@ def _quiet(who: Server | Resolver, change: Change | None) -> None:
 
 
 class Survey:
-    """Asks for ``known`` and puts what is said into it. ``told`` hears of each word at once."""
+    """Asks for ``known`` and puts what is said into it. ``told`` hears of each word at once.
+
+    ``gap``: seconds between two questions to one platform; ``timeout``: seconds for one question.
+    """
 
     def __init__(
         self, known: Known, exchange: Exchange, endpoints: Endpoints, hints: Sequence[str] = (),
-        *, gap: float = PLATFORM_GAP, told: Told = _quiet,
+        *, gap: float = PLATFORM_GAP, timeout: float = TIMEOUT, told: Told = _quiet,
     ) -> None:  # fmt: skip
         self.known = known
         self.told = told
@@ -57,7 +60,7 @@ class Survey:
         self._ways = Ways(exchange, self._walker)
         self._anchors: dict[str, Anchors] = {}
         self._gates = Gates(gap)
-        self._gap = gap
+        self._gap, self._timeout = gap, timeout
         self._free = asyncio.Semaphore(AT_A_TIME)
 
     async def once(self) -> None:
@@ -132,7 +135,7 @@ class Survey:
     async def _ask_authority(self, hop: Hop, server: Server) -> Said:
         """What it serves, its zone's SOA, and what a validator makes of that."""
         trust = self._anchors[hop.name].trust(time.monotonic())
-        asking = Asking(self._exchange, server, TIMEOUT, trust=trust)
+        asking = Asking(self._exchange, server, self._timeout, trust=trust)
         try:
             soa_ = asking.begin(hop.zone, "SOA")
             reply = await asking.ask(hop.name, self.known.asked.type)
@@ -189,7 +192,7 @@ class Survey:
             return Said(at=now(), address=resolver.id, outcome=outcome, transport=transport), False
         question = Question(self.known.asked.name, self.known.asked.type)
         reply = await self._exchange.ask(
-            way.address, question, rd=True, timeout=TIMEOUT, via=way.via, platform=resolver.platform
+            way.address, question, rd=True, timeout=self._timeout, via=way.via, platform=resolver.platform
         )
         failed = way.via.encrypted and reply.outcome in _SILENT
         if failed:
