@@ -44,7 +44,11 @@ class Encrypted:
             from probes.dns.https import open_doh
 
             return await open_doh(end, self._trust)
-        raise OSError("not available")
+        try:
+            from probes.dns.quic import open_doq
+        except ImportError:
+            raise OSError("DNS over QUIC is not available here: install mxcutover[doq]") from None
+        return await open_doq(end, self._trust)
 
     async def close(self) -> None:
         self._links.close()

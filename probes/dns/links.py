@@ -21,6 +21,7 @@ from probes.observation import DnsOutcome
 LINKS = 64  # connections in all
 PER_END = 2  # to one server
 IDLE = 10.0  # seconds
+AGAIN = 1.0  # seconds before a connection is tried again that could not be opened
 # What one connection may send us: for each question as much as an answer may be, and something beside it.
 OCTETS = 70_000
 SPARE = 256_000
@@ -134,12 +135,14 @@ Opening = Callable[[End], Awaitable[Link]]
 
 
 class _Group:
-    """The connections to one end; ``askers`` have a use for them now."""
+    """The connections to one end; ``askers`` have a use for them now. ``failed``: why the last one could not
+    be opened, as long (the loop's clock) as no other is tried."""
 
-    __slots__ = ("askers", "links", "lock")
+    __slots__ = ("askers", "failed", "links", "lock", "until")
 
     def __init__(self) -> None:
         self.askers = 0
+        self.failed, self.until = Failure("unreachable"), 0.0
         self.links: list[Link] = []
         self.lock = asyncio.Lock()
 
@@ -192,6 +195,8 @@ class Links:
                 link = next((link for link in group.open() if link.room), None)
                 if link is not None:
                     return link, True
+                if self._loop.time() < group.until:
+                    return group.failed
                 if len(group.links) < PER_END and self._space():
                     return await self._opened(end, group)
                 self._changed.clear()
@@ -205,7 +210,9 @@ class Links:
         except (TimeoutError, asyncio.CancelledError):
             raise
         except Exception as error:  # each transport's library has its own
-            return failed(error)
+            group.failed, group.until = failed(error), self._loop.time() + AGAIN
+            self._arm()
+            return group.failed
         finally:
             self._opening -= 1
             self._changed.set()
@@ -213,9 +220,12 @@ class Links:
         link.changed = self._changed.set
         if self._closed:
             link.end(Failure("unreachable", "closed"))
-        elif self._timer is None:
-            self._timer = self._loop.call_later(self._idle, self._sweep)
+        self._arm()
         return link, False
+
+    def _arm(self) -> None:
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(self._idle / 4, self._sweep)
 
     def _space(self) -> bool:
         """Whether one more may be opened; the one that has been idle for longest makes way."""
@@ -239,11 +249,11 @@ class Links:
                 link.end(Failure("unreachable", "closed", lost=True))
         for end, group in list(self._groups.items()):
             self._forget(end, group)
-        if self._all():
-            self._timer = self._loop.call_later(self._idle / 4, self._sweep)
+        if self._groups:
+            self._arm()
 
     def _forget(self, end: End, group: _Group) -> None:
-        if not group.askers and not group.open():
+        if not group.askers and not group.open() and self._loop.time() >= group.until:
             self._groups.pop(end, None)
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """By which way a server is asked: the transports and what each needs to know.
 
 ``UDP`` (TCP where its answer is cut short) and ``TCP`` need nothing; ``dot(name)``, ``doh(url)`` and
-``doq(name)`` verify the server's certificate against that name (RFC 8310 section 5.1).
+``doq(name)`` verify the server's certificate against that name (RFC 8310 section 5.1); the last needs the
+optional extra ``doq``.
 """
 
 from __future__ import annotations
