@@ -143,7 +143,8 @@ class Exchange:
         arrived: Arrival | None = None,
     ) -> Reply:  # fmt: skip
         """``arrived``: what has come by UDP already, to the question with EDNS if the server takes that."""
-        if how.edns and server.edns:
+        encrypted = how.via.encrypted  # what a middlebox does to port 53 says nothing of the server there
+        if how.edns and (server.edns or encrypted):
             query = self.query(question, how, True)
             reply = await self._once(address, server, query, how.via, deadline, arrived)
             if reply.content.rcode not in (_FORMERR, _NOTIMP):
@@ -152,7 +153,11 @@ class Exchange:
         # RFC 6891 section 7: FORMERR or NOTIMP may be all that an old server says to an OPT record
         query = self.query(question, how, False)
         reply = await self._once(address, server, query, how.via, deadline, arrived)
-        if how.edns and reply.content.outcome not in ("timeout", "unreachable", "malformed"):
+        if (
+            how.edns
+            and not encrypted
+            and reply.content.outcome not in ("timeout", "unreachable", "malformed")
+        ):
             server.edns = False
         return reply
 

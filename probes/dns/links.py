@@ -19,7 +19,7 @@ from probes.dns.wire import Query
 from probes.observation import DnsOutcome
 
 LINKS = 64  # connections in all
-PER_END = 2  # to one server
+PER_END = 2  # to one server by one way
 IDLE = 10.0  # seconds
 AGAIN = 1.0  # seconds before a connection is tried again that could not be opened
 # What one connection may send us: for each question as much as an answer may be, and something beside it.
@@ -152,10 +152,10 @@ class _Group:
 
 
 class Links:
-    """Asks by connections, at most ``most`` in all and ``PER_END`` to one end; idle ones are closed."""
+    """Asks by connections, at most ``LINKS`` in all and ``PER_END`` to one end; idle ones are closed."""
 
-    def __init__(self, opening: Opening, most: int = LINKS, idle: float = IDLE) -> None:
-        self._open, self._most, self._idle = opening, most, idle
+    def __init__(self, opening: Opening) -> None:
+        self._open, self._most, self._idle = opening, LINKS, IDLE
         self._loop = asyncio.get_running_loop()
         self._groups: dict[End, _Group] = {}
         self._opening = 0

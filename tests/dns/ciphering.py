@@ -36,11 +36,11 @@ class Cipher:
 
 
 class Counted:
-    """How many connections a server has had, and those that are open."""
+    """How many connections a server has had; ``tasks`` serve those that are open."""
 
     def __init__(self) -> None:
         self.connections = 0
-        self.open: set[asyncio.StreamWriter] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
 
 @contextlib.asynccontextmanager
@@ -50,14 +50,17 @@ async def streams(
     """A server of streams, in TLS if there is a ``cipher``, at ``port`` of ``ADDRESS``."""
     counted = Counted()
 
-    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         counted.connections += 1
-        counted.open.add(writer)
+        task = asyncio.ensure_future(serve_one(reader, writer))
+        counted.tasks.add(task)
+        task.add_done_callback(counted.tasks.discard)
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await on_stream(reader, writer)
         finally:
-            counted.open.discard(writer)
             writer.close()
 
     context = None
@@ -66,14 +69,14 @@ async def streams(
         context.load_cert_chain(cipher.pem)
         if alpn:
             context.set_alpn_protocols([alpn])
-    server = await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=context)
     real = server.sockets[0].getsockname()[1]
     async with asking(port, real, cipher, **options) as exchange:
         yield counted, exchange
     server.close()
-    for writer in list(counted.open):
-        writer.transport.abort()
-    await asyncio.sleep(0)
+    for task in counted.tasks:
+        task.cancel()
+    await asyncio.gather(*counted.tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
