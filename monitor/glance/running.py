@@ -19,7 +19,7 @@ from monitor.glance.judge import picture
 from monitor.glance.known import Known, Resolver
 from monitor.glance.picture import Picture
 from monitor.glance.question import Asked
-from monitor.glance.show import JsonLines, Lines, Progress, Screen, screen, whole
+from monitor.glance.show import JsonLines, Lines, Out, Progress, Screen, screen, whole
 from monitor.glance.survey import Survey
 from monitor.watch.pace import PLATFORM_GAP
 from monitor.wording import Language, say
@@ -138,18 +138,23 @@ def _at_end(seen: Picture) -> Exit:
 
 
 async def _follow(wanted: Wanted, survey: Survey, stop: asyncio.Event) -> Picture:
+    """Raises ``OSError`` where its output goes nowhere any more."""
+    out = Out(stop)
     with contextlib.ExitStack() as stack:
-        shown = _shown(wanted, survey.known, stack)
+        shown = _shown(wanted, survey.known, out, stack)
         survey.told = shown.told
-        return await Watching(survey, Cadence.faster(wanted.floor), shown.show, stop).run()
+        seen = await Watching(survey, Cadence.faster(wanted.floor), shown.show, stop).run()
+    if out.error is not None:
+        raise out.error
+    return seen
 
 
-def _shown(wanted: Wanted, known: Known, stack: contextlib.ExitStack) -> Lines | JsonLines | Screen:
+def _shown(wanted: Wanted, known: Known, out: Out, stack: contextlib.ExitStack) -> Lines | JsonLines | Screen:
     if wanted.as_json:
-        return JsonLines()
+        return JsonLines(out)
     if not screen():
-        return Lines(wanted.language)
-    shown = Screen(wanted.language, known)
+        return Lines(wanted.language, out)
+    shown = Screen(wanted.language, known, out)
     stack.enter_context(shown.open())
     return shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -50,22 +51,38 @@ def whole(picture: Picture, language: Language, hint: str) -> str:
     return "\n".join(paint(lines, width(), coloured()))
 
 
+class Out:
+    """Standard output while watching. Where it can't be written to any more, that is kept in ``error`` and
+    ``stop`` is set: a task that asks is no place to fail in."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self.error: OSError | None = None
+
+    def write(self, text: str, *, nl: bool = True) -> None:
+        try:
+            click.echo(text, nl=nl)
+        except OSError as error:
+            self.error = error
+            self._stop.set()
+
+
 class Lines:
     """A watch on a pipe: one line a change, and one whenever the whole is judged otherwise."""
 
-    def __init__(self, language: Language) -> None:
-        self._language = language
+    def __init__(self, language: Language, out: Out) -> None:
+        self._language, self._out = language, out
         self._result = ""
 
     def told(self, who: Server | Resolver, change: Change | None) -> None:
         if change is not None and worth_a_line(who, change):
-            click.echo(f"{stamp(now())} {called(who, change.after)}: {self._was(change)}")
+            self._out.write(f"{stamp(now())} {called(who, change.after)}: {self._was(change)}")
 
     def show(self, picture: Picture) -> None:
         if picture.result != self._result:
             self._result = picture.result
             reasons = "; ".join(sentence(r, picture.at, self._language) for r in picture.reasons)
-            click.echo(f"{stamp(picture.at)} {headline(picture, self._language)}: {reasons}")
+            self._out.write(f"{stamp(picture.at)} {headline(picture, self._language)}: {reasons}")
 
     def _was(self, change: Change) -> str:
         before = f"{self._word(change.before)} -> " if change.before is not None else ""
@@ -82,9 +99,12 @@ class Lines:
 class JsonLines:
     """The same as JSON Lines."""
 
+    def __init__(self, out: Out) -> None:
+        self._out = out
+
     def told(self, who: Server | Resolver, change: Change | None) -> None:
         if change is not None and worth_a_line(who, change):
-            click.echo(json_line(change_document(now(), who, change.before, change.after)))
+            self._out.write(json_line(change_document(now(), who, change.before, change.after)))
 
     def show(self, picture: Picture) -> None:
         """What is judged of it all comes at the end."""
@@ -106,8 +126,8 @@ def called(who: Server | Resolver, said: Said) -> str:
 class Screen:
     """A watch on a terminal: the page as large as the screen, drawn anew when something is different."""
 
-    def __init__(self, language: Language, known: Known) -> None:
-        self._language, self._known = language, known
+    def __init__(self, language: Language, known: Known, out: Out) -> None:
+        self._language, self._known, self._out = language, known, out
         self._drawn: list[str] = []
 
     def told(self, who: Server | Resolver, change: Change | None) -> None:
@@ -123,8 +143,9 @@ class Screen:
         lines = paint([*body, [(hint, "dim")]], across, coloured())
         if lines != self._drawn:
             self._drawn = lines
-            text = "\r\n".join(line + _CLEAR_LINE for line in lines)
-            click.echo(_HOME + text + _CLEAR_BELOW, nl=False)
+            # cleared before and not after: a full line's last character would go with it
+            text = "\n".join(_CLEAR_LINE + line for line in lines)
+            self._out.write(_HOME + text + _CLEAR_BELOW, nl=False)
 
     def _tracks(self) -> list[Track]:
         return [*self._known.of_authorities.values(), *self._known.of_resolvers.values()]
@@ -133,11 +154,11 @@ class Screen:
     def open(self) -> Iterator[None]:
         """The terminal's other screen, without a cursor and without echo; at the end all as it was."""
         with _no_echo():
-            click.echo(_ENTER, nl=False)
+            self._out.write(_ENTER, nl=False)
             try:
                 yield
             finally:
-                click.echo(_LEAVE, nl=False)
+                self._out.write(_LEAVE, nl=False)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from tests.dns.internet import zone
 from tests.dns.scripted import OnUdp, Scripted, Send, response
 
 NAME = "move.example."
-ROOT, NS1, NS2 = "192.0.2.1", "192.0.2.53", "203.0.113.53"
+ROOT, NS1, NS2, HOSTS = "192.0.2.1", "192.0.2.53", "203.0.113.53", "198.51.100.53"
 OLD = ("10 mail.old.example.",)
 NEW = ("10 mx1.new.example.", "20 mx2.new.example.")
 EXPECT_NEW = ("--expect", "10 mx1.new.example", "--expect", "20 mx2.new.example")
@@ -35,18 +35,20 @@ example. 3600 NS a.root.example.
 a.root.example. 3600 A {ROOT}
 move.example. 3600 NS ns1.move.example.
 move.example. 3600 NS ns2.move.example.
-old.example. 3600 NS ns1.move.example.
-new.example. 3600 NS ns1.move.example.
+old.example. 3600 NS ns.old.example.
+new.example. 3600 NS ns.old.example.
+ns.old.example. 3600 A {HOSTS}
 ns1.move.example. 3600 A {NS1}
 ns2.move.example. 3600 A {NS2}
 """
-_OLD = """
-old.example. 60 NS ns1.move.example.
+_OLD = f"""
+old.example. 60 NS ns.old.example.
+ns.old.example. 60 A {HOSTS}
 mail.old.example. 60 A 192.0.2.10
 www.old.example. 60 A 192.0.2.80
 """
 _NEW = """
-new.example. 60 NS ns1.move.example.
+new.example. 60 NS ns.old.example.
 mx1.new.example. 60 A 198.51.100.20
 mx2.new.example. 60 A 198.51.100.21
 """
@@ -87,14 +89,15 @@ class Lab:
         self.net = Loopback()
         self.names: list[str] = []
         self.caches: dict[str, Resolver] = {}
-        first = [moving(mx, 1, ttl, more), zone(_OLD), zone(_NEW)]
+        first = [moving(mx, 1, ttl, more)]
         self.root = Authority("a.root.example.", ROOT, [_root(), zone(_PARENTS)])
         self.ns1 = Authority("ns1.move.example.", NS1, first)
         self.ns2 = Authority("ns2.move.example.", NS2, first)
+        self.hosts = Authority("ns.old.example.", HOSTS, [zone(_OLD), zone(_NEW)])
 
     async def __aenter__(self) -> Lab:
         self._stack = contextlib.AsyncExitStack()
-        for server in (self.root, self.ns1, self.ns2):
+        for server in (self.root, self.ns1, self.ns2, self.hosts):
             self._stack.push_async_callback(server.close)
             self.net.announce(server.address, 53, await server.start())
         return self
