@@ -140,14 +140,17 @@ class Lab:
         return ["--hints", ROOT, *only, *(word for e in endpoints for word in ("--endpoint", e))]
 
     async def start(self, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *ENTRY, "dns", *arguments, *self.arguments(), stdout=PIPE, stderr=PIPE,
-            env={**os.environ, **environment},
-        )  # fmt: skip
+        return await start(*arguments, *self.arguments(), **environment)
 
     async def dns(self, *arguments: str, **environment: str) -> Done:
         """The command to its end."""
         return await ended(await self.start(*arguments, **environment))
+
+
+async def start(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *ENTRY, "dns", *arguments, stdout=PIPE, stderr=PIPE, env={**os.environ, **environment}
+    )
 
 
 async def ended(child: asyncio.subprocess.Process) -> Done:
