@@ -14,7 +14,13 @@ NULL_MX = ("0 .",)
 
 def remarks(known: Known, served: Sequence[Served], held: Sequence[Held]) -> tuple[Reason, ...]:
     lied = (Reason("dns.remark.intercepted", {"why": known.intercepted}),) if known.intercepted else ()
-    return (*lied, *_delegation(known), *_serials(served), *_mail(known, served), *_longer(served, held))
+    return (
+        *lied,
+        *_delegation(known),
+        *_serials(known, served),
+        *_mail(known, served),
+        *_longer(served, held),
+    )
 
 
 def _delegation(known: Known) -> Iterable[Reason]:
@@ -28,12 +34,12 @@ def _delegation(known: Known) -> Iterable[Reason]:
         yield Reason("dns.remark.no_ipv6", {"n": nowhere})
 
 
-def _serials(served: Sequence[Served]) -> Iterable[Reason]:
-    """The data may be the same where a secondary is behind."""
-    for name in dict.fromkeys(s.name for s in served):
-        serials = sorted({n for s in served if s.name == name for n in s.serials})
+def _serials(known: Known, served: Sequence[Served]) -> Iterable[Reason]:
+    """A secondary that is behind, though the data asked for may be the same."""
+    for hop in known.hops:
+        serials = sorted({n for s in served if s.name == hop.name for n in s.serials})
         if len(serials) > 1:
-            yield Reason("dns.remark.serials", {"name": name, "serials": tuple(map(str, serials))})
+            yield Reason("dns.remark.serials", {"zone": hop.zone, "serials": tuple(map(str, serials))})
 
 
 def _mail(known: Known, served: Sequence[Served]) -> Iterable[Reason]:

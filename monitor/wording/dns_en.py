@@ -7,7 +7,7 @@ DNS: dict[str, str] = {
     "dns.word.expected.unknown": "CANNOT TELL",
     "dns.word.seen.holds": "ALL AGREE",
     "dns.word.seen.differs": "ANSWERS DIFFER",
-    "dns.word.seen.unknown": "CANNOT TELL",
+    "dns.word.seen.unknown": "NOT ENOUGH HEARD",
     # Why
     "dns.holds": "{servers} of {servers} authorities agree, and so do all {heard} of {platforms} resolver platforms that"
     " answered",
@@ -38,7 +38,7 @@ DNS: dict[str, str] = {
     "dns.remark.parent": "the parent delegates {zone} to {names} as well, which the zone itself does not name",
     "dns.remark.zone": "{zone} names {names} as well, to which the parent does not delegate",
     "dns.remark.no_ipv6": "IPv6 goes nowhere from here: {n} addresses of authorities were not heard",
-    "dns.remark.serials": "the servers of {name} have different serials: {serials}",
+    "dns.remark.serials": "the servers of {zone} have different serials: {serials}",
     "dns.remark.null_mx": "a null MX: the domain takes no mail",
     "dns.remark.implicit_mx": "without an MX, mail goes to the domain's own address",
     "dns.remark.mx_alias": "{name} is an alias of {target}, which an exchange must not be (RFC 2181)",

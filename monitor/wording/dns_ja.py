@@ -7,7 +7,7 @@ DNS: dict[str, str] = {
     "dns.word.expected.unknown": "判定不能",
     "dns.word.seen.holds": "すべて一致",
     "dns.word.seen.differs": "応答に相違",
-    "dns.word.seen.unknown": "判定不能",
+    "dns.word.seen.unknown": "応答不足",
     # Why
     "dns.holds": "権威サーバー {servers} 台がすべて一致し、応答したフルリゾルバー({platforms} 事業者中 {heard})もすべて一致しています",
     "dns.authorities.serve": "権威サーバー {of} 台中 {n} 台の応答が異なります: {who}[others?(ほか {others} 台)]",
@@ -37,7 +37,7 @@ DNS: dict[str, str] = {
     "dns.remark.parent": "{zone} の委任元は {names} にも委任していますが、ゾーン自身の NS にはありません",
     "dns.remark.zone": "{zone} の NS には {names} もありますが、委任元は委任していません",
     "dns.remark.no_ipv6": "ここから IPv6 は通じません。権威サーバーの {n} アドレスは未確認です",
-    "dns.remark.serials": "{name} の権威サーバーのシリアルが異なります: {serials}",
+    "dns.remark.serials": "{zone} の権威サーバーのシリアルが異なります: {serials}",
     "dns.remark.null_mx": "null MX です。このドメインはメールを受け取りません",
     "dns.remark.implicit_mx": "MX がないので、メールはドメイン自身のアドレスに届きます",
     "dns.remark.mx_alias": "{name} は {target} の別名です。MX の指す名前は別名であってはなりません(RFC 2181)",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 from unicodedata import category
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+import monitor.glance
 from monitor.glance.agreement import agreement
 from monitor.glance.document import document, line
 from monitor.glance.following import Cadence, wait
@@ -20,6 +24,8 @@ from monitor.glance.picture import Picture
 from monitor.glance.question import Expectation, asked
 from monitor.glance.said import Said
 from monitor.glance.text import cells, clean, fit, paint, wrap
+from monitor.wording.dns_en import DNS
+from probes import observation
 from probes.sight import Server
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -157,6 +163,38 @@ def test_a_name_server_without_an_address_is_not_heard() -> None:
     world.resolver(0, NEW)
     world.known.of_authorities.pop(("example.jp.", ""))
     assert world.codes() == ["dns.authorities.silent"]
+
+
+def test_what_is_worth_a_remark() -> None:
+    world = World(2)
+    world.known.hops = (replace(world.hop, parent_only=("ns3.example.jp.",), zone_only=("ns4.example.jp.",)),)
+    world.authority("192.0.2.1", ("0 .",), serial=1, ttl=60)
+    world.authority("192.0.2.2", outcome="nodata", serial=2)
+    world.known.exchanges = (
+        Addresses(name="a.example.", addresses=("192.0.2.9",), alias="b.example."),
+        Addresses(name="c.example."),
+        Addresses(name="d.example.", addresses=("192.0.2.9",), differ=True),
+    )
+    found = [reason.code.removeprefix("dns.remark.") for reason in world.seen().remarks]
+    assert found == [
+        "parent", "zone", "serials", "null_mx", "implicit_mx", "mx_alias", "no_address", "addresses_differ",
+    ]  # fmt: skip
+    world = World(2)
+    world.authorities(NEW, ttl=60)
+    world.resolver(0, NEW, ttl=3600)
+    (longer,) = world.seen().remarks
+    assert longer.code == "dns.remark.longer" and longer.args == {"n": 1, "ttl": 60.0, "most": 3600.0}
+
+
+def test_every_reason_has_words_in_both_languages() -> None:
+    folder = Path(monitor.glance.__file__).parent
+    text = "".join(path.read_text("utf-8") for path in folder.glob("*.py"))
+    codes = set(re.findall(r'"(dns\.[a-z0-9_.]+)"', text))
+    assert len(codes) > 40 and sorted(codes - set(DNS)) == []
+    outcomes = set(get_args(observation.DnsOutcome)) | {"noroute", "blocked", "address"}
+    assert sorted({f"dns.outcome.{o}" for o in outcomes} - set(DNS)) == []
+    made = re.compile(r"dns\.(word|outcome)\.")
+    assert sorted(code for code in set(DNS) - codes if not made.match(code)) == []
 
 
 # By when
