@@ -54,17 +54,16 @@ def picture(known: Known, now: datetime) -> Picture:
         horizon=seen,
         counts=counts,
         remarks=remarks(known, served, held),
-        over=result == "holds" and settled(known, agrees) and (seen.by is None or seen.by <= now),
+        over=result == "holds"
+        and counts.addresses_settled == counts.addresses_heard
+        and (seen.by is None or seen.by <= now),
     )
 
 
-def settled(known: Known, agrees: Agrees) -> bool:
-    """Whether everyone who answers has said the right thing several times in a row."""
-    return all(
-        len(track.recent) == SETTLED and all(agrees(key) for key in track.recent)
-        for track in known.of_resolvers.values()
-        if track.last is not None and track.last.heard
-    )
+def settled(track: Track, agrees: Agrees) -> bool:
+    """Whether a resolver that answers has said the right thing several times in a row."""
+    heard = track.last is not None and track.last.heard
+    return heard and len(track.recent) == SETTLED and all(agrees(key) for key in track.recent)
 
 
 # Authorities
@@ -179,6 +178,7 @@ def _counts(known: Known, served: tuple[Served, ...], held: tuple[Held, ...], ag
         authorities_agree=sum(all(agrees(s.key) is not False for s in words) for words in heard),
         addresses=len(platform),
         addresses_heard=len(latest),
+        addresses_settled=sum(settled(track, agrees) for track in known.of_resolvers.values()),
         platforms=asked,
         platforms_heard=len({platform[a] for a in latest}),
         platforms_agree=len(agreeing),

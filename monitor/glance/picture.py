@@ -91,13 +91,15 @@ class Horizon(Struct, frozen=True, kw_only=True):
 
 
 class Counts(Struct, frozen=True, kw_only=True):
-    """Addresses of authorities, then platforms (and addresses) of resolvers."""
+    """Addresses of authorities, then platforms (and addresses) of resolvers. ``settled``: those that have
+    agreed several times in a row."""
 
     authorities: int
     authorities_heard: int
     authorities_agree: int
     addresses: int
     addresses_heard: int
+    addresses_settled: int
     platforms: int
     platforms_heard: int
     platforms_agree: int

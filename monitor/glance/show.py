@@ -139,7 +139,9 @@ class Screen:
         body = page(picture, across, self._language, down - 1)
         body += [Line()] * (down - 1 - len(body))
         asked = sum(track.asked for track in self._tracks())
-        hint = say("dns.hint.watch", {"asked": asked}, self._language)
+        counts = picture.counts
+        settled = {"asked": asked, "settled": counts.addresses_settled, "of": counts.addresses_heard}
+        hint = say("dns.hint.watch", settled, self._language)
         lines = paint([*body, [(hint, "dim")]], across, coloured())
         if lines != self._drawn:
             self._drawn = lines

@@ -85,7 +85,7 @@ DNS: dict[str, str] = {
     "dns.flag.cache": "cache {cache}",
     # Going on
     "dns.hint.once": "Each address was asked once. Behind one there may be many caches: --watch asks on.",
-    "dns.hint.watch": "Ctrl-C ends the watch · {asked} questions asked",
+    "dns.hint.watch": "Ctrl-C ends it · {asked} questions · {settled} of {of} resolvers agreed 3 times in a row",
     "dns.walking": "Walking the delegation of {name} …",
     "dns.asking": "{name}: authorities {authorities} · resolvers {heard} of {of} …",
     "dns.stopped": "stopped before the end",

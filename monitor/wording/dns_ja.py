@@ -84,7 +84,7 @@ DNS: dict[str, str] = {
     "dns.flag.cache": "キャッシュ {cache}",
     # Going on
     "dns.hint.once": "各アドレスに 1 回ずつ問い合わせました。背後のキャッシュは複数あり得ます。--watch で継続します。",
-    "dns.hint.watch": "Ctrl-C で終了 · 問い合わせ {asked} 回",
+    "dns.hint.watch": "Ctrl-C で終了 · 問い合わせ {asked} 回 · 3 回続けて一致 {settled}/{of}",
     "dns.walking": "{name} の委任をたどっています …",
     "dns.asking": "{name}: 権威サーバー {authorities} · フルリゾルバー {of} 中 {heard} …",
     "dns.stopped": "途中で終了しました",

@@ -361,6 +361,7 @@ class Counts(Struct, forbid_unknown_fields=True):
     authorities_agree: int
     addresses: int
     addresses_heard: int
+    addresses_settled: int
     platforms: int
     platforms_heard: int
     platforms_agree: int
