@@ -56,17 +56,23 @@ def rank(sample: Sample) -> tuple[int, bool]:
 class Cache:
     """One cache told apart; times in ms.
 
-    ``expires``: of the record that it holds, by the first sight of that. ``longest``: the most life it has
-    shown. ``steady``: answers in a row whose TTL had not moved though a countdown's would have.
+    ``expires``: of the record that it holds, by the first sight of that: ``seen`` then, with the TTL that was
+    ``shown``. ``longest``: the most life it has shown. ``steady``: how many times in a row the TTL had not
+    moved though a countdown would have.
     """
 
     name: str | None
     sample: Sample
     expires: int
-    first: int
-    answers: int = 1
+    seen: int
+    shown: int
+    answers: int = 0
     longest: int = 0
     steady: int = 0
+
+    def hold(self, sample: Sample) -> None:
+        """It holds the record of this answer from now on."""
+        self.expires, self.seen, self.shown = sample.expires, sample.at, sample.ttl
 
     def ran_out(self, at: int) -> bool:
         """Whether the record may have been replaced by ``at``.
@@ -112,9 +118,13 @@ class Caches:
         """Whether nothing speaks for a second cache of that name: one at most was told apart, and that does
         not hold other data for longer still."""
         group = self.named(sample.cache)
-        return not group or (
-            len(group) == 1 and (group[0].ran_out(sample.at) or group[0].sample.same_data(sample))
-        )
+        if len(group) != 1:
+            return not group
+        return group[0].sample.same_data(sample) or group[0].ran_out(sample.at)
+
+    def hides_its_end(self, sample: Sample) -> bool:
+        """Whether a cache of that name holds this data and shows no countdown."""
+        return any(c.steady and c.sample.same_data(sample) for c in self.named(sample.cache))
 
     def place(self, sample: Sample) -> Placed:
         """Give an answer to the cache that it most simply comes from, and remember it there."""
@@ -124,7 +134,7 @@ class Caches:
             or _fetched(group, sample)
         )  # fmt: skip
         if placed is None:
-            placed = Placed(Cache(sample.cache, sample, sample.expires, sample.at, answers=0))
+            placed = Placed(Cache(sample.cache, sample, sample.expires, sample.at, sample.ttl))
             self.all.append(placed.cache)
         _note(placed.cache, sample)
         self._word(sample)
@@ -137,9 +147,9 @@ class Caches:
             if last is None or rank(last) <= rank(sample):
                 self.words[sample.cache] = sample
 
-    def announce(self, sample: Sample) -> None:
-        """What an old answer says of its own end; kept for its name, else for all that give none."""
-        self.announced[sample.cache] = max(self.announced.get(sample.cache, 0), sample.expires)
+    def announce(self, cache: Cache) -> None:
+        """What an old record says of its own end; kept for its name, else for all that give none."""
+        self.announced[cache.name] = max(self.announced.get(cache.name, 0), cache.expires)
 
     def _bound(self, keep: Cache) -> None:
         """Forget first who was on new and was not seen for longest; nobody's last old word while there is
@@ -176,7 +186,7 @@ def _seen_again(group: list[Cache], sample: Sample) -> Placed | None:
     if not near:
         return None
     cache = min(near, key=lambda c: abs(sample.expires - c.expires))
-    if cache.sample.ttl - sample.ttl > TOLERANCE:
+    if cache.shown - sample.ttl > TOLERANCE:
         cache.steady = 0  # it counts down
     return Placed(cache)
 
@@ -184,22 +194,22 @@ def _seen_again(group: list[Cache], sample: Sample) -> Placed | None:
 def _constant(group: list[Cache], sample: Sample) -> Placed | None:
     """The same data with the same TTL to the second, where a countdown would have shown another one."""
     for cache in group:
-        last = cache.sample
-        apart = sample.at - last.at > TOLERANCE and last.expires - sample.at > TOLERANCE
-        if apart and last.ttl == sample.ttl and last.same_data(sample):
+        moved = sample.at - cache.seen > TOLERANCE and cache.seen + cache.shown - sample.at > TOLERANCE
+        if moved and cache.shown == sample.ttl and cache.sample.same_data(sample):
             cache.steady += 1
-            cache.expires = sample.expires
+            cache.hold(sample)
             return Placed(cache)
     return None
 
 
 def _fetched(group: list[Cache], sample: Sample) -> Placed | None:
     """Another record in the place of one that has run out; of several, of the one that did so first."""
-    out = [c for c in group if c.ran_out(sample.at) or c.sample.stale or c.sample.over]
+    out = [c for c in group if c.ran_out(sample.at) or c.sample.stale or c.sample.over or c.steady > 1]
     if not out:
         return None
     cache = min(out, key=lambda c: c.expires)
-    before, cache.expires = cache.expires, sample.expires
+    before = cache.expires
+    cache.hold(sample)
     return Placed(cache, before)
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Caches, Sample, rank
+from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, rank
 from monitor.evidence.delegation import Delegations, covers
 from monitor.evidence.habits import Given, Signs
 from monitor.evidence.names import Names, canonical
@@ -271,7 +271,7 @@ class Dns:
         if turned is not None and sample.at >= turned:
             known.draws += 1
         if sample.old:
-            self._old(known, sample)
+            self._old(known, sample, placed.cache)
 
     def _keep(self, known: Resolver, sample: Sample, needed: int) -> None:
         """Samples stand in order of time; at one instant the unsafe one counts as the later."""
@@ -280,7 +280,7 @@ class Dns:
         if needed > long or (len(known.samples) > 1 and rank(known.samples[-2]) > rank(sample)):
             known.samples = deque(sorted(known.samples, key=rank), maxlen=max(long, needed))
 
-    def _old(self, known: Resolver, sample: Sample) -> None:
+    def _old(self, known: Resolver, sample: Sample, cache: Cache) -> None:
         """What an old answer announces: when it must be gone, unless it is stale already."""
         self._outlives(sample)
         if known.last_old is None or sample.at >= known.last_old.at:
@@ -288,21 +288,27 @@ class Dns:
         if sample.over:
             known.overstaying = sample.at
         else:
-            known.caches.announce(sample)
+            known.caches.announce(cache)
             known.old_until = max(known.old_until, sample.expires)
 
     def _past(self, known: Resolver, sample: Sample, plan: Plan) -> bool:
         """Whether an old answer is past the end that was announced, though nobody serves old any more.
 
-        Where several caches are told apart, a later end may be another's of them, as long as a well-behaved
-        one may have it.
+        Where several caches are told apart, a later end may be another's of them, for as long as a
+        well-behaved cache may have it; so long, too, a TTL that does not move hides the end.
         """
         if sample.stale:
             return True
         announced, turned = known.caches.announced.get(sample.cache), self.turned_at(plan)
-        if announced is None or turned is None or turned > announced or sample.at <= announced + TOLERANCE:
+        gone = (self.gone_at(plan) or 0) + TOLERANCE
+        if announced is None or turned is None:
             return False
-        return known.caches.alone(sample) or sample.expires > (self.gone_at(plan) or 0) + TOLERANCE
+        if known.caches.hides_its_end(sample):
+            return sample.at > gone
+        longer = turned + TOLERANCE <= announced and sample.expires > announced + TOLERANCE + sample.slack
+        if turned > announced or sample.at < announced + (0 if longer else TOLERANCE + 1):
+            return False
+        return known.caches.alone(sample) or sample.expires > gone
 
     def _aside(self, known: Resolver, seen: ResolverAnswer, at: int, plan: Plan) -> None:
         """Whatever else a resolver was asked for: its own name; addresses of the planned exchanges."""

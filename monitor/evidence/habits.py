@@ -72,7 +72,7 @@ class Signs:
     overstayed: int | None = None  # when last
     longest: dict[Key, Sample] = field(default_factory=dict)
     raised: int = 0
-    life: tuple[Key, int, int, int] | None = None  # RRset, least and most whole life, records
+    life: tuple[frozenset[Key], int, int, int] | None = None  # RRsets, least and most whole life, records
     flat: int = 0  # pairs of old answers with one TTL after no authority served old
 
     def note(self, sample: Sample, placed: Placed, caches: Caches, given: Given, turned: int | None) -> None:
@@ -113,17 +113,20 @@ class Signs:
         """A record fetched between the end of the one before it and now has a whole life of what is left
         and of at most that time more. Several records with one and the same life have it from a rule; what
         comes out of another cache on the way has any."""
-        key = tuple(sorted(sample.rrset))
-        if self.life is not None and self.life[0] == key and sample.ttl > self.life[2] + TOLERANCE:
+        if self.life is not None and sample.ttl > self.life[2] + TOLERANCE:
             self.life = None
         if after is None or after > sample.at or sample.ttl == 0:
             return
         least, most = sample.ttl, sample.ttl + sample.at - after + TOLERANCE
-        known = self.life
-        if known is not None and known[0] == key and max(known[1], least) <= min(known[2], most):
-            self.life = (key, max(known[1], least), min(known[2], most), known[3] + 1)
-        else:
-            self.life = (key, least, most, 1)
+        keys, count = frozenset({tuple(sorted(sample.rrset))}), 0
+        if self.life is not None and max(self.life[1], least) <= min(self.life[2], most):
+            keys, least, most, count = (
+                self.life[0] | keys,
+                max(self.life[1], least),
+                min(self.life[2], most),
+                self.life[3],
+            )
+        self.life = (keys, least, most, count + 1) if len(keys) <= MOST_CLAIMS else None
 
 
 def habits(signs: Signs, caches: Caches, given: Given, authorities: Iterable[str]) -> tuple[Habit, ...]:
@@ -157,8 +160,10 @@ def _most(given: Given, sample: Sample) -> int:
 def _capping(signs: Signs, given: Given) -> Habit | None:
     if signs.life is None or signs.life[3] < CAPPED:
         return None
-    terms = given.terms.get(signs.life[0])
-    return Habit("caps", signs.life[1] / 1000) if terms and signs.life[2] < terms.least else None
+    keys, least, most, _ = signs.life
+    given_all = [given.terms[key].least for key in keys if key in given.terms]
+    capped = len(given_all) == len(keys) and most < min(given_all)
+    return Habit("caps", least / 1000) if capped else None
 
 
 def _constant(signs: Signs, caches: Caches, given: Given) -> bool:

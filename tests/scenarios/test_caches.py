@@ -289,3 +289,24 @@ def test_dns_in_the_chart_counts_platforms() -> None:
         world.resolver(5, who, rrset, 60)
     shot = folded(world, 9).snapshot(START + timedelta(seconds=9))
     assert shot is not None and shot.shares[0].dns == 0.25
+
+
+def test_asked_again_at_its_end_a_resolver_cannot_pass_off_a_stale_record_as_a_new_one() -> None:
+    """The end is asked for by the second: then each stale answer is within a second of the last one's end."""
+    world = answers(watched(until=3900), [(3500, 3700), (3701, 3731), (3732, 3762), (3763, 3793)])
+    assert habits(world, 3710) == {"overstaying": None}
+    assert judged(world, 3800).code == "resolvers.overstaying"
+
+
+@pytest.mark.parametrize("ttl", [0, 1, 30])
+def test_a_record_that_goes_on_for_ever_is_overstaying_whatever_ttl_it_shows(ttl: int) -> None:
+    told = [(t, 3700.0) for t in range(3610, 3700, 3)] + [(t, float(t + ttl)) for t in range(3700, 4300)]
+    assert "overstaying" in habits(answers(watched(until=4300), told), 4300)
+
+
+def test_a_cap_on_what_is_shown_is_no_end() -> None:
+    """A TTL of 600 s, of which never more than 60 are shown."""
+    told = [(t, min(3590.0 + 600, t + 60)) for t in range(3590, 4185, 7)]
+    world = answers(watched(until=4185), told)
+    assert "overstaying" not in habits(world, 4185)
+    assert "overstaying" in habits(answers(world, [(t, t + 60) for t in range(4210, 4240, 7)]), 4240)
