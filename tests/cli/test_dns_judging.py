@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 from unicodedata import category
 
+import dns.flags
+import dns.message
+import dns.rdatatype
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,10 +27,14 @@ from monitor.glance.page import page
 from monitor.glance.picture import Picture
 from monitor.glance.question import Expectation, asked
 from monitor.glance.said import Said
+from monitor.glance.survey import Survey
 from monitor.glance.text import cells, clean, fit, paint, wrap
 from monitor.wording.dns_en import DNS
 from probes import observation
+from probes.dns.dnssec import Anchors
 from probes.sight import Server
+from tests.dns import signed
+from tests.dns.scripted import ADDRESS, Send, scripted
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 OLD, NEW = ("10 mail.old.example.",), ("10 mx1.new.example.", "20 mx2.new.example.")
@@ -389,3 +397,36 @@ def test_neither_order_nor_case_nor_the_last_dot_matter(order: list[str], upper:
 def test_rdata_is_compared_by_what_it_says(kind: str, expected: str, served: str, same: bool) -> None:
     found = asked("example.jp", kind, [expected]).expected
     assert found is not None and found.met_by((served,)) is same
+
+
+# An authority whose answers no validator takes
+
+
+@pytest.mark.parametrize("forged", [False, True])
+async def test_a_bogus_zone_is_broken_for_those_who_validate(forged: bool) -> None:
+    day, at = timedelta(days=1), datetime.now(UTC)
+    when = {"begin": at - day, "end": at + day}
+    key, other = signed.Key(), signed.Key()
+    served = {
+        "DNSKEY": dns.message.from_wire(signed.keys(key, **when)).answer,
+        "MX": dns.message.from_wire(signed.mx(other if forged else key, *NEW, **when)).answer,
+    }
+
+    def on_udp(wire: bytes, send: Send) -> None:
+        answer = dns.message.make_response(dns.message.from_wire(wire))
+        answer.flags |= dns.flags.AA
+        answer.answer = served.get(dns.rdatatype.to_text(answer.question[0].rdtype), [])
+        send(answer.to_wire(max_size=4096))
+
+    world = World(1, servers=(Server("ns1.example.jp.", ADDRESS),))
+    world.resolver(0, NEW)
+    async with scripted(on_udp) as (server, exchange):
+        survey = Survey(world.known, exchange, server.endpoints)
+        survey._anchors["example.jp."] = anchors = Anchors()
+        anchors.learn("example.jp.", [(key.ds(),)], 300, True, time.monotonic())
+        await survey.authorities()
+    seen = world.seen()
+    said_ = (seen.unheard or seen.served[0].servers)[0].said
+    assert said_ is not None and said_.dnssec == ("forged" if forged else "secure")
+    assert seen.result == ("differs" if forged else "holds")
+    assert [r.code for r in seen.reasons] == ["dns.authorities.bogus" if forged else "dns.holds"]
