@@ -155,9 +155,9 @@ def dnspython(task: Task) -> Result:
             answer = await resolvers[address].resolve(name, "MX")
             return {rdata.to_text() for rdata in answer} == wanted[name]
 
-        await by_workers(warming(task), 50, ask)
+        await by_workers(warming(task), 30, ask)
         clock = Clock()
-        return clock.result(await by_workers(task, 50, ask))
+        return clock.result(await by_workers(task, 30, ask))
 
     return asyncio.run(run())
 
@@ -173,9 +173,9 @@ def aiodns(task: Task) -> Result:
             found = (await resolver.query_dns(name, "MX")).answer
             return {f"{r.data.priority} {r.data.exchange}." for r in found} == wanted[name]
 
-        await by_workers(warming(task), 100, ask)
+        await by_workers(warming(task), 300, ask)
         clock = Clock()
-        result = clock.result(await by_workers(task, 100, ask))
+        result = clock.result(await by_workers(task, 300, ask))
         await resolver.close()
         return result
 
@@ -187,7 +187,7 @@ def blastdns(task: Task) -> Result:
 
     async def run() -> Result:
         settings = peer.ClientConfig(
-            cache_capacity=0, max_concurrency=512, max_inflight_per_resolver=32, persistent_socket=True,
+            cache_capacity=0, max_concurrency=200, max_inflight_per_resolver=8, persistent_socket=True,
             adaptive=False,
         )  # fmt: skip
         client = peer.Client([f"{a}:{PORT}" for a in task.addresses], settings)
