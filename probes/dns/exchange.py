@@ -9,6 +9,9 @@ the caller's; the name is what the server's certificate is held to, by the machi
 of ``ca_file``. The plan's endpoints apply to every port (53, 853, 443 or the URL's). Connections are shared
 by all questions to one server and closed when idle.
 
+Very many questions go by ``sweep``, several times as cheap as asking for each; ``noted`` tells what came in a
+server's name and was not believed, and from where somebody else answered in its place.
+
 An encrypted transport that gives no answer is ``unreachable``, ``timeout``, ``malformed`` (an answer that is
 none) or ``refused`` (HTTP 4xx), and ``Reply.detail`` says why: it begins with ``certificate:`` where somebody
 answered who is not whom the name says.
