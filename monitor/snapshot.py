@@ -60,6 +60,11 @@ class CacheRow(Struct, frozen=True, kw_only=True):
     seen_at: datetime
     answers: int = 1
 
+    def holds_old(self, now: datetime) -> bool:
+        """A nameless cache whose record has run out is out of sight: whoever answers next may be it."""
+        alive = self.until is None or self.until > now
+        return self.leads not in ("new", "differs") and (alive or self.cache is not None)
+
 
 class ResolverRow(Struct, frozen=True, kw_only=True):
     """``expires``: when the cached record seen last runs out (count down to it). ``draws``: answers since no

@@ -8,7 +8,7 @@ from monitor.dashboard.pane import Column, Table, heading
 from monitor.dashboard.scene import Scene, age
 from monitor.dashboard.text import Line, Part
 from monitor.dashboard.theme import LEADS
-from monitor.snapshot import AuthorityRow, CacheRow, ResolverRow, Snapshot
+from monitor.snapshot import AuthorityRow, ResolverRow, Snapshot
 
 SIGNED = "remark.secure"
 # The order in which resolvers need a look: those that hold up the verdict come first.
@@ -110,19 +110,13 @@ def _caches(row: ResolverRow, scene: Scene) -> Part:
     """How many caches were told apart behind the address; how many of them hold old, until when, by name."""
     if not row.caches:
         return "", ""
-    behind = [cache for cache in row.caches if _holds_old(cache, scene)]
+    behind = [cache for cache in row.caches if cache.holds_old(scene.now)]
     if not behind:
         return f"{len(row.caches)} ✓", "dim"
     ends = [cache.until for cache in behind if cache.until is not None and cache.until > scene.now]
     until = [scene.ui("until", t=scene.clock(max(ends)))] if ends else []
     names = [", ".join(cache.cache for cache in behind if cache.cache is not None)]
     return " ".join([f"{len(behind)}/{len(row.caches)} ✗", *until, *filter(None, names)]), "warn"
-
-
-def _holds_old(cache: CacheRow, scene: Scene) -> bool:
-    """A nameless cache whose record has run out is out of sight: whoever answers next may be it."""
-    alive = cache.until is None or cache.until > scene.now
-    return cache.leads not in ("new", "differs") and (alive or cache.cache is not None)
 
 
 def _habits(row: ResolverRow, scene: Scene) -> Part:

@@ -62,7 +62,8 @@ class Authority:
 class Resolver:
     """One recursive resolver: its latest answers, the caches behind it, what its old answers announced.
 
-    ``hosts``: when the old addresses that it gave for planned exchanges run out. ``draws``: usable answers
+    ``hosts``: when the old addresses that it gave for planned exchanges run out; ``late``: those of them that
+    it gave past that. ``draws``: usable answers
     since ``drawn_from``, when the last authority stopped to serve old. Times in ms.
     """
 
@@ -70,6 +71,7 @@ class Resolver:
     caches: Caches = field(default_factory=Caches)
     signs: Signs = field(default_factory=Signs)
     hosts: dict[tuple[str, str], int] = field(default_factory=dict)
+    late: set[tuple[str, str]] = field(default_factory=set)
     last_old: Sample | None = None
     old_until: int = 0
     overstaying: int | None = None
@@ -253,8 +255,8 @@ class Dns:
     def _sample(self, known: Resolver, seen: ResolverAnswer, at: int, plan: Plan) -> Sample:
         leads = self.leads(f"resolver:{seen.resolver}", seen.rrset, seen.outcome, plan)
         expires = at + seen.ttl * 1000
-        if leads not in NEW_ENOUGH and known.hosts and exchanges(seen.rrset) == exchanges(plan.expected_mx):
-            expires = max(known.hosts.values())  # it is old by its hosts' addresses alone
+        if leads not in NEW_ENOUGH and _by_hosts(known, seen.rrset, plan):
+            expires = max(known.hosts.values())
         return Sample(
             at, seen.rrset, seen.outcome, leads, expires, seen.cache, bool(STALE & set(seen.ede)),
             seen.ttl * 1000, int(seen.rtt_ms or 0),
@@ -299,6 +301,8 @@ class Dns:
         """
         if sample.stale:
             return True
+        if _by_hosts(known, sample.rrset, plan):
+            return bool(known.late)
         announced, turned = known.caches.announced.get(sample.cache), self.turned_at(plan)
         gone = (self.gone_at(plan) or 0) + TOLERANCE
         if announced is None or turned is None:
@@ -320,11 +324,14 @@ class Dns:
             return
         if not any(canonical(a) in plan.old.addresses for a in seen.rrset):
             known.hosts.pop((name, seen.type), None)
+            known.late.discard((name, seen.type))
             return
         before, until = known.hosts.get((name, seen.type), 0), at + seen.ttl * 1000
         turned, gone = self.turned_at(plan), self.gone_at(plan) or 0
         past = turned is not None and turned <= before and at > before + TOLERANCE
-        if not (past and until > gone + TOLERANCE):
+        if past and until > gone + TOLERANCE:
+            known.late.add((name, seen.type))
+        else:
             known.hosts[name, seen.type] = max(before, until)
             known.old_until = max(known.old_until, until)
 
@@ -363,3 +370,8 @@ class Dns:
 def _has_data(seen: AuthorityAnswer) -> bool:
     """Whether it says what the name has; a bogus answer says it to those who do not validate."""
     return seen.outcome in USABLE or (seen.outcome == "bogus" and bool(seen.rrset))
+
+
+def _by_hosts(known: Resolver, rrset: tuple[str, ...], plan: Plan) -> bool:
+    """Whether an old answer is the planned set, so that its hosts' addresses alone make it old."""
+    return bool(known.hosts) and exchanges(rrset) == exchanges(plan.expected_mx)

@@ -101,7 +101,7 @@ def _horizon(s: Snapshot, w: Words) -> list[Html | None]:
         ]
         for r in s.resolvers
         for c in r.caches
-        if c.leads in ("old", "mixed")
+        if c.holds_old(s.now)
     ] + [
         [
             clip(r.resolver),
@@ -139,16 +139,16 @@ def _resolver_row(r: ResolverRow, s: Snapshot, w: Words) -> list[Child]:
     return [
         clip(r.resolver), clip(r.platform), [_leads(r.leads, w), _outcome(r.outcome), ede],
         lines(name(a) for a in r.answer), "–" if left is None else w.span(left),
-        [sign(tone[0], w(f"resolver.{state}"), tone[1]), *_habits(r, w), _waived(r.waived, w)],
+        [sign(tone[0], w(f"resolver.{state}"), tone[1]), *_habits(r, s, w), _waived(r.waived, w)],
         w.ago(r.asked_at), _ms(r.rtt_ms),
     ]  # fmt: skip
 
 
-def _habits(r: ResolverRow, w: Words) -> list[Child]:
+def _habits(r: ResolverRow, s: Snapshot, w: Words) -> list[Child]:
     """How it treats TTLs, and how many caches were told apart, where that is more than one."""
     said = [w(f"habit.{h.habit}", t=w.span(h.seconds or 0.0)) for h in r.habits]
     if len(r.caches) > 1:
-        old = sum(c.leads in ("old", "mixed") for c in r.caches)
+        old = sum(c.holds_old(s.now) for c in r.caches)
         new = sum(c.leads == "new" for c in r.caches)
         said.append(w("caches.seen", n=len(r.caches), new=new, old=old))
     return [[leaf("br"), el("small", text(one))] for one in said]

@@ -37,7 +37,9 @@ class Asking(Protocol):
         """What else an authority of the domain serves that may name a mail host: SPF, SRV, imap.…"""
         ...
 
-    async def resolver(self, resolver: str, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]: ...
+    async def resolver(self, resolver: str, hosts: Sequence[str], tell: Tell) -> Sequence[Observation]:
+        """The domain's MX first, then the hosts' addresses: one question after the other, a gap apart."""
+        ...
 
     async def canary(
         self, route: str, account: Account, target: Target | None, tell: Tell

@@ -283,6 +283,27 @@ def test_a_kept_name_is_old_for_as_long_as_its_old_address_lives() -> None:
     assert "overstaying" not in habits(kept, 2400)
 
 
+def test_a_kept_names_address_past_its_end_is_overstaying_and_one_not_asked_again_is_not() -> None:
+    def told(late: bool) -> World:
+        kept = World(
+            {"freshness": 3000}, resolvers=[WHO], new={"mx": ["mail.example.jp."], "addresses": [NEW_IP]},
+            expected_mx=list(OLD),
+        )  # fmt: skip
+        for at, ip in ((0, OLD_IP), (100, NEW_IP)):
+            for address in kept.plan["authorities"]:
+                kept.authority(at, address, [ip], 60, name="mail.example.jp.", type="A")
+                kept.authority(at + 1, address, OLD, 60)
+        kept.resolver(90, WHO, OLD, 60).resolver(91, WHO, [OLD_IP], 50, name="mail.example.jp.", type="A")
+        kept.resolver(400, WHO, OLD, 60)
+        if late:
+            kept.resolver(401, WHO, [OLD_IP], 50, name="mail.example.jp.", type="A")
+            kept.resolver(402, WHO, OLD, 58)
+        return kept
+
+    assert judged(told(True), 410).code == "resolvers.overstaying"
+    assert judged(told(False), 410).code == "resolvers.old"
+
+
 def test_dns_in_the_chart_counts_platforms() -> None:
     world = World(resolvers=["8.8.8.8", "8.8.4.4", "9.9.9.9"], platforms={"8.8.8.8": "g", "8.8.4.4": "g"})
     for who, rrset in (("8.8.8.8", NEW), ("8.8.4.4", OLD), ("9.9.9.9", OLD)):

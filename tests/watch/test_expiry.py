@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from monitor.evidence.dns import Dns
 from monitor.watch.expiry import DRAWS, Next, Stage, hosts_due, hosts_new, next_question, rhythm, stage
 from probes.observation import Plan, to_ms
+from tests.benchmarks.asking import bars, measured
 from tests.scenarios.world import NEW, OLD, OLD_IP, START, World
 
 WHO = "8.8.8.8"
@@ -185,3 +186,9 @@ def test_never_sooner_than_the_platforms_gap_and_never_later_than_is_fresh(
         return
     last = to_ms(START) + at * 1000
     assert last + USUAL.gap <= found.at and found.at + found.spread <= last + USUAL.fresh
+
+
+def test_two_days_of_the_catalogue_cost_a_fifth_and_miss_nothing() -> None:
+    """One world of the benchmark ``tests.benchmarks.asking``."""
+    held = bars({3600.0: measured(3600.0, (1,))})
+    assert all(bar["ok"] for bar in held.values()), held
