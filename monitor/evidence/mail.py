@@ -69,7 +69,7 @@ class MailFacts:
         self.live_log: dict[str, Intervals] = {}
         self.accounts: dict[tuple[str, str], tuple[int, str, str]] = {}
         self.skew_ms = 0
-        self._known: set[tuple[object, ...]] = set()
+        self._known: dict[tuple[object, ...], int] = {}  # to its place among its side's mail
         self._waiting: set[tuple[object, ...]] = set()  # put off when last heard of
         self._settled: set[tuple[object, ...]] = set()  # put off, then passed on
         self._passed_on: set[tuple[object, ...]] = set()
@@ -110,10 +110,12 @@ class MailFacts:
             return
         which = taken.identity or (seen.queue_id, taken.at, seen.client)
         key = (seen.side, seen.recipient.lower(), which, seen.disposition)
-        if key in self._known:
-            return  # the log's and the mailbox's word of one message count once
-        self._known.add(key)
-        (self.old if seen.side == "old" else self.new).append(taken)
+        side = self.old if seen.side == "old" else self.new
+        if key in self._known:  # the log's and the mailbox's word of one message count once
+            side[self._known[key]] = _sharper(side[self._known[key]], taken)
+            return
+        self._known[key] = len(side)
+        side.append(taken)
         if seen.side == "new" and seen.disposition != "rejected" and taken.identity:
             self.arrived.update({(seen.recipient.lower(), taken.identity), ("", taken.identity)})
 
@@ -182,6 +184,12 @@ class MailFacts:
             if source == f"log:{side}" or source.startswith(f"mailbox:{side}:"):
                 union = union.join(spans)
         return union
+
+
+def _sharper(known: Taken, other: Taken) -> Taken:
+    """One message, stamped to the second by a mailbox and to the millisecond by a log: the finer decides."""
+    finer = known.end - known.at > other.end - other.at and known.at <= other.at < known.end
+    return replace(known, at=other.at, end=other.end) if finer else known
 
 
 def _still_comes(seen: Mail) -> bool:

@@ -58,7 +58,7 @@ def baseline(evidence: Evidence, hits: list[Taken]) -> Baseline | None:
     if change is None:
         return None
     begin = change - LONGEST
-    before = [h for h in hits if begin <= h.at < change]
+    before = [h for h in hits if begin <= h.at < change and h.disposition != "rejected"]
     covered = evidence.mail.watched("old", evidence.plan, evidence.waived).within(begin, change)
     if "log:old" not in evidence.mail.covered and before:
         # A mailbox's own history counts as covered from its oldest message on.

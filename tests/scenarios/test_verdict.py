@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from monitor.evidence.fold import Evidence
 from monitor.verdict.model import Judgement
 from monitor.wording import say
-from tests.scenarios.world import ACCOUNT, NEW, OLD, OLD_IP, World, cutover, finding
+from probes.observation import Plan
+from tests.scenarios.world import ACCOUNT, NEW, OLD, OLD_IP, World, clock, cutover, finding
 
 MIXED = ("10 mx1.new.example.", "20 mail.example.jp.")
 OTHER = ("10 mx.stranger.example.",)
@@ -321,3 +323,24 @@ def test_deadlines_are_judged_at_their_own_instant() -> None:
 def test_mail_read_live_with_a_stamp_of_another_zone_is_no_baseline() -> None:
     world = cutover(World()).mail(1400, "old", "zone", accepted_at="2026-11-19T15:23:20.000Z")
     assert state(world, "quiet") == ("unmet", "quiet.hit")
+
+
+def test_the_finer_stamp_of_one_message_decides_whichever_is_heard_first() -> None:
+    for first, second in (("mailbox", "log"), ("log", "mailbox")):
+        world = cutover(World())
+        stamps = {"mailbox": 299.0, "log": 299.4}
+        for at, source in ((301, first), (302, second)):
+            world.add(at, "mail", side="old", accepted_at=clock(stamps[source]), source=source,
+                      client="203.0.113.9", recipient=ACCOUNT, message_id="<late@sender.example>", helo=None, origin="outside",
+                      disposition="delivered", queue_id=None)  # fmt: skip
+        taken = [t for t in folded(world).mail.old if t.message_id == "<late@sender.example>"]
+        assert [(t.end - t.at) for t in taken] == [1]
+
+
+def folded(world: World) -> Evidence:
+    seen = world.observations()
+    assert isinstance(seen[0], Plan)
+    evidence = Evidence(seen[0])
+    for one in seen:
+        evidence.add(one)
+    return evidence

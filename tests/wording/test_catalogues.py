@@ -73,7 +73,8 @@ def test_every_word_of_the_vocabulary_is_in_the_report() -> None:
         "disposition": observation.Disposition, "mailbox": observation.MailboxState,
         "state": model.State, "word": model.VerdictWord, "headline": model.VerdictWord,
         "todo": model.VerdictWord, "exception": exceptions.Kind,
-        "habit": snapshot.HabitWord, "end": LooseEnd.__annotations__["kind"], "level": EventRow.__annotations__["level"],
+        "habit": snapshot.HabitWord,
+        "end": LooseEnd.__annotations__["kind"], "level": EventRow.__annotations__["level"],
     }  # fmt: skip
     wanted = {f"report.{prefix}.{word}" for prefix, kind in made.items() for word in values(kind)}
     wanted |= {f"report.req.{r}.{part}" for r in model.REQUIREMENTS for part in ("title", "short", "asks")}
