@@ -331,8 +331,8 @@ def test_the_finer_stamp_of_one_message_decides_whichever_is_heard_first() -> No
         stamps = {"mailbox": 299.0, "log": 299.4}
         for at, source in ((301, first), (302, second)):
             world.add(at, "mail", side="old", accepted_at=clock(stamps[source]), source=source,
-                      client="203.0.113.9", recipient=ACCOUNT, message_id="<late@sender.example>", helo=None, origin="outside",
-                      disposition="delivered", queue_id=None)  # fmt: skip
+                      client="203.0.113.9", recipient=ACCOUNT, message_id="<late@sender.example>", helo=None,
+                      origin="outside", disposition="delivered", queue_id=None)  # fmt: skip
         taken = [t for t in folded(world).mail.old if t.message_id == "<late@sender.example>"]
         assert [(t.end - t.at) for t in taken] == [1]
 
