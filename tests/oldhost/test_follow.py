@@ -34,7 +34,9 @@ def recent(seconds_ago: float = 2) -> bytes:
     stamps = re.compile(rb"^\S+", re.M)
     last = datetime.fromisoformat(stamps.findall(raw)[-1].decode())
     shift = now() - timedelta(seconds=seconds_ago) - last
-    return stamps.sub(lambda m: (datetime.fromisoformat(m[0].decode()) + shift).isoformat().encode(), raw)
+    return stamps.sub(
+        lambda m: (datetime.fromisoformat(m[0].decode()) + shift).isoformat("T", "microseconds").encode(), raw
+    )
 
 
 def message(number: int, seconds_ago: float = 5) -> bytes:
@@ -83,8 +85,9 @@ def expected(raw: bytes) -> list[tuple[object, ...]]:
 
 # -- stops and rotations at any byte -------------------------------------------------------------------
 
-RAW = recent()
-ANYWHERE = st.integers(0, len(RAW))
+# Each example writes it anew: a line is given up on once it is older than what it waits for may take.
+LENGTH = len(recent())
+ANYWHERE = st.integers(0, LENGTH)
 
 
 @given(
@@ -94,19 +97,20 @@ ANYWHERE = st.integers(0, len(RAW))
 def test_written_in_any_pieces_and_read_with_any_stops(
     tmp_path: Path, cuts: list[int], restarts: list[bool]
 ) -> None:
+    raw = recent()
     path = tmp_path / "mail.log"
     path.write_bytes(b"")
     one, seen = follower(path), []
-    for begin, end, restart in zip([0, *cuts], [*cuts, len(RAW)], [*restarts, False], strict=False):
+    for begin, end, restart in zip([0, *cuts], [*cuts, len(raw)], [*restarts, False], strict=False):
         with path.open("ab") as file:
-            file.write(RAW[begin:end])
+            file.write(raw[begin:end])
         seen += read(one)
         if restart:
             one.close()
             one = follower(path, kept(one))
     seen += read(one)
     one.close()
-    assert facts(seen) == expected(RAW)
+    assert facts(seen) == expected(raw)
     assert unread(seen) == 0
 
 
@@ -133,7 +137,7 @@ def compressed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("rotate", [renamed, dated, copied, compressed])
-@given(at=st.integers(200, len(RAW)), later=st.integers(0, 4000), stopped=st.booleans())
+@given(at=st.integers(200, LENGTH), later=st.integers(0, 4000), stopped=st.booleans())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rotated_anywhere_whether_watched_or_not(
     tmp_path: Path, rotate: Callable[[Path], None], at: int, later: int, stopped: bool
@@ -141,25 +145,26 @@ def test_rotated_anywhere_whether_watched_or_not(
     """Read up to ``at``; then more lines are written, it is rotated, and the rest goes to the new file."""
     for old in tmp_path.iterdir():
         old.unlink()
+    raw = recent()
     path = tmp_path / "mail.log"
-    path.write_bytes(RAW[:at])
+    path.write_bytes(raw[:at])
     one = follower(path)
     seen = read(one)
-    turn = RAW.find(b"\n", min(at + later, len(RAW)) - 1) + 1
+    turn = raw.find(b"\n", min(at + later, len(raw)) - 1) + 1
     with path.open("ab") as file:
-        file.write(RAW[at:turn])
+        file.write(raw[at:turn])
     if stopped:
         one.close()
     rotate(path)
     if not stopped:
         seen += read(one)
     with path.open("ab") as file:
-        file.write(RAW[turn:])
+        file.write(raw[turn:])
     if stopped:
         one = follower(path, kept(one))
     seen += read(one) + read(one)
     one.close()
-    assert facts(seen) == expected(RAW)
+    assert facts(seen) == expected(raw)
     assert unread(seen) == 0
 
 
@@ -168,15 +173,16 @@ def test_rotated_anywhere_whether_watched_or_not(
 def test_history_in_rotated_files(tmp_path: Path, first: int, second: int, packer: str) -> None:
     for old in tmp_path.iterdir():
         old.unlink()
-    cuts = sorted(RAW.rfind(b"\n", 0, c) + 1 for c in (first, second))
+    raw = recent()
+    cuts = sorted(raw.rfind(b"\n", 0, c) + 1 for c in (first, second))
     packers = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, "": bytes}
-    (tmp_path / f"mail.log.2{packer}").write_bytes(packers[packer](RAW[: cuts[0]]))
-    (tmp_path / "mail.log.1").write_bytes(RAW[cuts[0] : cuts[1]])
-    (tmp_path / "mail.log").write_bytes(RAW[cuts[1] :])
+    (tmp_path / f"mail.log.2{packer}").write_bytes(packers[packer](raw[: cuts[0]]))
+    (tmp_path / "mail.log.1").write_bytes(raw[cuts[0] : cuts[1]])
+    (tmp_path / "mail.log").write_bytes(raw[cuts[1] :])
     one = follower(tmp_path / "mail.log")
     seen = read(one)
     one.close()
-    assert facts(seen) == expected(RAW)
+    assert facts(seen) == expected(raw)
     (span,) = spans(seen)
     assert span[1] >= now() - timedelta(seconds=5)
 
@@ -402,7 +408,7 @@ def test_names_that_rotation_gives(tmp_path: Path) -> None:
 async def test_a_log_that_cannot_be_read_is_said_and_ends(tmp_path: Path, zone: str | None) -> None:
     path = tmp_path / "mail.log"
     if zone is not None:
-        path.write_bytes(RAW)
+        path.write_bytes(recent())
     sights = [sight async for sight in follow_log(path, domain="example.com.", zone=zone)]
     ((seen, position),) = sights
     assert position is None
@@ -437,7 +443,7 @@ async def test_missing_for_a_while_is_no_coverage_and_it_comes_back(
 
 async def test_followed_live_by_the_iterator_and_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "mail.log"
-    path.write_bytes(RAW)
+    path.write_bytes(recent())
     position: Any = None
     seen: list[Observation] = []
 
