@@ -36,16 +36,16 @@ COMMANDS = {
     "rehearse": "rehearse",
 }
 
-# What --help says of them, in the order in which a move needs them; some share a line, for 24 lines are a screen.
+# What --help says of them, in the order in which a move needs them. Some share a line: a screen has 24.
 ROWS = {
-    ("init",): "Write a commented plan; asks for what it needs, or takes flags.",
-    ("plan",): "Check a plan: every mistake at once, with what to write instead.",
+    ("init",): "Write a commented plan: asks what it needs, or takes flags.",
+    ("plan",): "Check a plan: every mistake at once, and what to write.",
     ("check",): "Reach every host, log in, open the log: is it all to be had?",
-    ("dns",): "Ask every authority and the public resolvers; --watch to the end.",
+    ("dns",): "Ask every authority and public resolver; --watch to the end.",
     ("resolvers",): "List the bundled public resolvers, and --check who answers.",
     ("watch",): "Watch the move: the dashboard, or --headless for a unit.",
-    ("attach",): "Open the dashboard on a journal that another process writes.",
-    ("status",): "Print the verdict from a journal. Exit 0 only when it is safe.",
+    ("attach",): "Open the dashboard on a journal another process writes.",
+    ("status",): "Print a journal's verdict. Exit 0 only when it is safe.",
     ("cutover",): "Declare that the change was made now (or taken back).",
     ("waive", "unwaive"): "Waive one subject, with a reason that every report shows.",
     ("note",): "Put a remark into the record.",
