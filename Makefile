@@ -12,12 +12,13 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Most tests wait for servers, so four at a time even on two cores; one file stays in one process.
 test: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile $(ARGS)
 
 # A whole cutover on embedded servers, in the dashboard; ARGS="--scenario local-trap" plays another.
 rehearse: $(VENV)/dev
