@@ -29,6 +29,10 @@ def replay(file: Path, as_lines: bool) -> None:
 
 def sentence(judgement: Judgement) -> str:
     """One judgement as a person reads it: the word, then each requirement with its reason."""
-    head = f"{stamp(judgement.at)}  {judgement.verdict}: {say(judgement.code, judgement.args)}"
-    rows = (f"  {SIGNS[f.state]} {f.state:<7} {f.name:<10} {say(f.code, f.args)}" for f in judgement.findings)
+    said = say(judgement.code, judgement.args, "en", judgement.at)
+    head = f"{stamp(judgement.at)}  {judgement.verdict}: {said}"
+    rows = (
+        f"  {SIGNS[f.state]} {f.state:<7} {f.name:<10} {say(f.code, f.args, 'en', judgement.at)}"
+        for f in judgement.findings
+    )
     return "\n".join((head, *rows))

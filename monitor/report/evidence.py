@@ -323,7 +323,27 @@ def _arrivals(s: Snapshot, w: Words) -> list[Html | None]:
     return [
         nothing(w("none.arrivals")) if chart is None else figure(chart, w("chart.new.caption")),
         accounts(s, w),
+        _senders(s, w),
     ]
+
+
+_HEARD = {"new": "met", "old": "unmet", "silent": "unknown", "overdue": "unmet"}
+
+
+def _senders(s: Snapshot, w: Words) -> Html | None:
+    """The ledger: those that were not heard on new since the change first."""
+    if not s.senders:
+        return None
+    rows: list[list[Child]] = [
+        [
+            clip(r.who), str(r.before), w.span(r.gap) if r.before > 1 else "–", moment(w, r.last_before),
+            moment(w, r.first_new), moment(w, r.last_old), sign(_HEARD[r.state], w(f"sender.{r.state}")),
+            moment(w, r.expected),
+        ]
+        for r in sorted(s.senders, key=lambda r: (r.state == "new", -r.before))
+    ]  # fmt: skip
+    heads = _heads(w, "sender before every last new.first old.since heard due")
+    return listed(w, w("table.senders"), heads, rows, most=100, numbers=(1,))
 
 
 def accounts(s: Snapshot, w: Words) -> Html:
