@@ -77,11 +77,11 @@ class Judge:
         if shape == self._last:
             return []
         self._last = shape
-        return [self._judgement(Context(self.evidence, now))]
+        return [self._judgement(Context(self.evidence, now, self._states.memo))]
 
     def judge(self, now: int) -> Judgement:
         """The verdict at ``now`` (ms) with its loose ends; asking changes nothing."""
-        c = Context(self.evidence, now)
+        c = Context(self.evidence, now, None if self._states.stirred else self._states.memo)
         return msgspec.structs.replace(self._judgement(c), loose_ends=loose_ends(c))
 
     def _judgement(self, c: Context) -> Judgement:

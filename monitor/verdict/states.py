@@ -33,12 +33,12 @@ class States:
     """``alarm`` and ``states`` are as of the last :meth:`at`; times in ms.
 
     ``due``: when time alone may change one of them, at the earliest. ``stirred``: whether anything was heard
-    since that may have.
+    since that may have. ``memo``: what has been worked out so far.
     """
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self._memo = Memo()
+        self.memo = Memo()
         self.states: dict[RequirementName, State] = dict.fromkeys(REQUIREMENTS, "unknown")
         self._touched = ALL | ALARM
         self._restless = 0  # requirements that the time may move at any instant
@@ -72,7 +72,7 @@ class States:
         touched = self._touched | self._restless
         self._touched = 0
         if self._standing is None or touched & ALL == ALL:  # a plan, a waiver or a change, or as good as one
-            self._standing, self._memo = Standing(self._evidence, now), Memo()
+            self._standing, self.memo = Standing(self._evidence, now), Memo()
         changed = touched & ALL == ALL
         if touched & RESOLVERS or self._standing.due <= now:
             before, after = self.states["resolvers"], self._standing.state(now)
@@ -90,7 +90,7 @@ class States:
         if touched & (AUTHORITY | CANARIES):
             touched |= ALARM
         before, alarmed = tuple(self.states.values()), self.alarm
-        self._judge(Context(self._evidence, now, self._memo), touched)
+        self._judge(Context(self._evidence, now, self.memo), touched)
         self._next = min(self._dues.values())
         return (alarmed is None) != (self.alarm is None) or before != tuple(self.states.values())
 
