@@ -27,9 +27,11 @@ $(VENV)/bench: $(VENV)/dev constraints-bench.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-bench.txt
 	@touch $@
 
-# The engine and its peers in one table; ARGS="--small" takes a fraction of the time, ARGS="--json" prints the bars.
+# The engine and its peers in one table, then a recorded watch judged again; ARGS="--small" takes a fraction of
+# the time, ARGS="--json" prints the bars.
 bench: $(VENV)/bench
 	$(BIN)/python -m tests.benchmarks.dns $(ARGS)
+	$(BIN)/python -m tests.benchmarks.replay $(ARGS)
 
 # The newest releases that pyproject.toml allows, for every platform, by hash alone; needs uv.
 # The peers of the benchmarks are apart: not every machine has wheels of them, and only `make bench` needs them.

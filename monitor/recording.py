@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
-from heapq import heappop, heappush, merge
+from datetime import datetime, timedelta
+from heapq import merge
+from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
+from monitor.evidence.again import Seen, seen
 from monitor.exits import Exit, Failure
+from monitor.lines import HEADS, Lines, head_of
 from monitor.verdict.judge import Judge
 from monitor.verdict.model import Judgement
-from probes.observation import BadObservation, Observation, Plan, decode, read_lines, to_ms
+from probes.observation import BadObservation, Observation, Plan, decode, read_lines
 
+BATCH = 4096  # lines that are put in order at once
 WINDOW = 300_000  # ms; lines that come no later than this are put in order on the way
 RUN = 32 << 20  # bytes of lines that are sorted at once, where they come in any order
-HEAD, STAMP = b'{"at":"', slice(7, 30)  # where the format's own writers put the time
+
+
+_at = itemgetter(0)
 
 
 def read(path: Path) -> list[Observation]:
@@ -33,20 +41,17 @@ def judge(observations: Iterable[Observation], source: str) -> Iterator[Judgemen
 
     ``observations`` stand in order of time; those before the first plan are judged by that.
     """
-    before: list[Observation] = []
-    rest = iter(observations)
-    for seen in rest:
-        before.append(seen)
-        if isinstance(seen, Plan):
-            yield from Judge(seen).run(_chain(before, rest))
+    yield from _judge(map(seen, observations), source)
+
+
+def _judge(stream: Iterator[Seen], source: str) -> Iterator[Judgement]:
+    before: list[Seen] = []
+    for one in stream:
+        before.append(one)
+        if isinstance(one[1], Plan):
+            yield from Judge(one[1]).follow(chain(before, stream))
             return
     raise Failure(f"{source} holds no plan; its first line must be one", Exit.BAD_DATA)
-
-
-def _chain(before: list[Observation], rest: Iterator[Observation]) -> Iterator[Observation]:
-    yield from before
-    before.clear()
-    yield from rest
 
 
 def replay(path: Path) -> Iterator[Judgement]:
@@ -55,13 +60,16 @@ def replay(path: Path) -> Iterator[Judgement]:
     Raises ``Failure`` 65 or 74.
     """
     with _failures(path), path.open("rb") as lines:
-        late = lateness(lines)
+        head = head_of(lines.readline(), lines.readline())
+        lines.seek(0)
+        late = lateness(lines, head)
         lines.seek(0)
         if late is None:
             ordered = _sorted(lines)
         else:
-            ordered = _put_right(read_lines(lines), late) if late else read_lines(lines)
-        yield from judge(ordered, str(path))
+            ordered = Lines(head).read(lines)
+            ordered = _put_right(ordered, late) if late else ordered
+        yield from _judge(ordered, str(path))
 
 
 @contextmanager
@@ -74,58 +82,61 @@ def _failures(path: Path) -> Iterator[None]:
         raise Failure(f"{path} cannot be read: {error.strerror}", Exit.IO) from None
 
 
-def lateness(lines: Iterable[bytes]) -> int | None:
+def lateness(lines: Iterable[bytes], head: bytes) -> int | None:
     """How long (ms) after later ones a line comes at most; None: too long, or not to be seen at a glance.
 
     Stamps of one length in UTC stand in order of time when they stand in order of their characters.
     """
-    newest, late = b"", 0
+    newest, late, begin, end = b"", 0, len(head), len(head) + 23
+    middle, after = begin + 10, end + 2
     for line in lines:
-        stamp = line[STAMP]
-        if stamp >= newest and line[:7] == HEAD and line[17:18] == b"T" and line[30:32] == b'Z"':
-            newest = stamp
-        elif not (behind := _behind(line, newest)):
-            if behind is None:
+        stamp = line[begin:end]
+        if line[:begin] != head or line[end:after] != b'Z"' or line[middle : middle + 1] != b"T":
+            other = _other_stamp(line)
+            if other is None:
                 return None
-        elif (late := max(late, behind)) > WINDOW:
+            stamp = other or newest
+        if stamp >= newest:
+            newest = stamp
+        elif (late := max(late, _between(stamp, newest))) > WINDOW:
             return None
     return late
 
 
-def _behind(line: bytes, newest: bytes) -> int | None:
-    if not line.strip():
-        return 0
-    if line[:7] != HEAD or line[17:18] != b"T" or line[30:32] != b'Z"':
-        return None
+def _other_stamp(line: bytes) -> bytes | None:
+    """Of a line that begins in the other way; "" of a blank one."""
+    for head in HEADS:
+        begin = len(head)
+        stamp, after = line[begin : begin + 23], line[begin + 23 : begin + 25]
+        if line.startswith(head) and after == b'Z"' and stamp[10:11] == b"T":
+            return stamp
+    return None if line.strip() else b""
+
+
+def _between(stamp: bytes, newest: bytes) -> int:
     try:
-        return _ms(newest) - _ms(line[STAMP])
+        earlier, later = (datetime.fromisoformat(one.decode("ascii")) for one in (stamp, newest))
     except ValueError:
-        return None
+        return WINDOW + 1
+    return (later - earlier) // timedelta(milliseconds=1)
 
 
-def _ms(stamp: bytes) -> int:
-    return to_ms(datetime.fromisoformat(stamp.decode("ascii") + "+00:00"))
-
-
-def _put_right(observations: Iterable[Observation], late: int) -> Iterator[Observation]:
+def _put_right(stream: Iterator[Seen], late: int) -> Iterator[Seen]:
     """In order of time, ties as they come, where none comes more than ``late`` ms after a later one."""
-    waiting: list[tuple[int, int, Observation]] = []
-    newest = 0
-    for number, seen in enumerate(observations):
-        at = to_ms(seen.at)
-        newest = max(newest, at)
-        heappush(waiting, (at, number, seen))
-        while waiting[0][0] < newest - late:
-            yield heappop(waiting)[2]
-    while waiting:
-        yield heappop(waiting)[2]
+    waiting: list[Seen] = []
+    while batch := list(islice(stream, BATCH)):
+        waiting += batch
+        waiting.sort(key=_at)
+        ready = bisect_left(waiting, waiting[-1][0] - late, key=_at)
+        yield from waiting[:ready]
+        del waiting[:ready]
+    yield from waiting
 
 
-def _sorted(lines: IO[bytes]) -> Iterator[Observation]:
+def _sorted(lines: IO[bytes]) -> Iterator[Seen]:
     """Any order put right by way of sorted runs on disk."""
     with ExitStack() as open_files:
-        runs = []
-        number = 0
+        runs, number = [], 0
         while chunk := lines.readlines(RUN):
             keyed = []
             for line in chunk:
@@ -136,5 +147,5 @@ def _sorted(lines: IO[bytes]) -> Iterator[Observation]:
             run = open_files.enter_context(TemporaryFile())
             run.writelines(line for _, line in keyed)
             run.seek(0)
-            runs.append(read_lines(run))
-        yield from merge(*runs, key=lambda seen: seen.at)
+            runs.append(map(seen, read_lines(run)))
+        yield from merge(*runs, key=_at)

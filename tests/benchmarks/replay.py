@@ -106,7 +106,8 @@ def table(result: Result, found: Mapping[str, Bar]) -> Iterator[str]:
 
     yield f"{result.lines} observations, the last verdict: {result.verdict}"
     yield f"{'json.loads':12}{row(result.loads)}"
-    yield f"{'replay':12}{row(result.replay)}  {result.memory:6.0f} MB, of the short one {result.short_memory:.0f} MB"
+    memory = f"{result.memory:.0f} MB, of the short one {result.short_memory:.0f} MB"
+    yield f"{'replay':12}{row(result.replay)}  {memory}"
     for name, bar in found.items():
         yield f"{'ok  ' if bar.ok else 'FAIL'} {name}: {bar.value} (wanted {bar.wanted})"
 
