@@ -331,7 +331,7 @@ class Dns:
     def _old(self, known: Resolver, sample: Sample, cache: Cache) -> None:
         """What an old answer announces: when it must be gone, unless it is stale already."""
         if not self.resolver_outlived:
-            self._outlives(sample)
+            self.outlives(sample)
         if known.last_old is None or sample.at >= known.last_old.at:
             known.last_old = sample
         if sample.over:
@@ -382,7 +382,7 @@ class Dns:
             known.hosts[name, seen.type] = max(before, until)
             known.old_until = max(known.old_until, until)
 
-    def _outlives(self, sample: Sample) -> None:
+    def outlives(self, sample: Sample) -> None:
         """A resolver shows more life than any authority gives this answer: its TTL was lowered lately."""
         if self._given is None:
             self._given = {}

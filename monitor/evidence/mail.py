@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from monitor.evidence.intervals import Intervals
 from monitor.evidence.names import canonical
@@ -32,6 +32,15 @@ class Canary:
     folder: dict[str, str] = field(default_factory=dict)
     latency_ms: float | None = None
     hops: tuple[str, ...] = ()
+
+
+class Hit(NamedTuple):
+    """What of a message counts against old; ``client`` is "" where it is not known."""
+
+    at: int
+    end: int
+    client: str
+    rejected: bool
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,15 +72,15 @@ class Taken:
 class MailFacts:
     """Folds canaries, mail, accounts and coverage; times in ms.
 
-    Beside the mail itself, what judgements ask of it is kept in order. ``hits``: what old took or put off
-    (at, end, client, rejected). ``outside``: when new took real outside mail. ``lacking``: what old took
+    Beside the mail itself, what judgements ask of it is kept in order. ``hits``: what old took or put
+    off. ``outside``: when new took real outside mail. ``lacking``: what old took
     since the change that new is not known to have (at, place). ``turned``: recipients whom old took mail
     for, and whose latest mail new rejected.
     ``lowest``: of the time before which nothing was added since whoever judges set it back.
     """
 
     def __init__(self, plan: Plan | None = None) -> None:
-        self.hits: list[tuple[int, int, str, bool]] = []
+        self.hits: list[Hit] = []
         self.outside: list[int] = []
         self.lacking: list[tuple[int, int]] = []
         self.turned: set[str] = set()
@@ -203,7 +212,7 @@ class MailFacts:
         self.lowest = min(self.lowest, t.at)
         rejected = t.disposition == "rejected"
         if not rejected or t.still_comes:
-            insort(self.hits, (t.at, t.end, str(t.client), rejected))
+            insort(self.hits, Hit(t.at, t.end, t.client or "", rejected))
         if not rejected:
             insort(self.boxes.setdefault(t.recipient.lower(), []), t.at)
             self._turn(t.recipient.lower())
@@ -234,7 +243,7 @@ class MailFacts:
         t, rejected = self.old[place], self.old[place].disposition == "rejected"
         self.lowest = min(self.lowest, t.at)
         if not rejected or t.still_comes:
-            _remove(self.hits, (t.at, t.end, str(t.client), rejected))
+            _remove(self.hits, Hit(t.at, t.end, t.client or "", rejected))
         if not rejected:
             _remove(self.boxes[t.recipient.lower()], t.at)
         self._found(place)
@@ -336,7 +345,7 @@ def _keys(t: Taken) -> list[tuple[str, str]]:
     return [(t.recipient.lower(), name) for name in (t.message_id, t.digest) if name]
 
 
-V = TypeVar("V", int, tuple[int, int], tuple[int, int, str, bool])
+V = TypeVar("V", int, tuple[int, int], Hit)
 
 
 def _remove(kept: list[V], one: V) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil, exp, floor, log, log10
 
 
+@lru_cache(maxsize=1024)
 def upper_limit(hits: int, confidence: float) -> float:
     """The largest mean that would show ``hits`` or fewer with probability 1 - confidence.
 

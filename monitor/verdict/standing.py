@@ -63,9 +63,9 @@ class Standing:
         One that is settled stays so with every new answer, and one that answers old with every old one.
         """
         word = self._words.get(resolver)
-        if word is None:
+        if word is None or not known.samples:
             return False
-        if known.samples:
+        if word in ("settled", "old"):
             last = known.samples[-1]
             if word == "settled" and last.leads == "new" and known.old_until <= last.at:
                 self._until[resolver] = last.at + self._fresh
