@@ -29,6 +29,7 @@ COMMANDS = {
     "waive": ("operator", "Waive one subject, with a reason that every report shows."),
     "unwaive": ("operator", "Take a waiver back."),
     "note": ("operator", "Put a remark into the record."),
+    "rescue": ("rescue", "Copy to new what old took after the change and new lacks."),
     "report": ("report", "Write the proof: one HTML file and one JSON file."),
     "verify": ("verify", "Check that the journal's evidence was never changed."),
     "export": ("export", "Write the journal as JSON Lines."),
