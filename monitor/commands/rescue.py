@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 WORDS = {
     "copied": "copied", "would": "would copy", "there": "on new already", "earlier": "copied earlier",
-    "gone": "taken away", "absent": "not found", "refused": "refused", "differs": "DIFFERS", "failed": "failed",
+    "gone": "taken away", "absent": "not found", "refused": "refused", "differs": "DIFFERS",
+    "failed": "failed",
 }  # fmt: skip
 
 
@@ -97,9 +98,14 @@ def line(one: Rescued) -> str:
     row = one.straggler
     where = f"{one.source} → {one.target}" if one.target else one.source
     cells = (
-        f"{WORDS[one.outcome]:<14}", f"{row.accepted_at:%Y-%m-%d %H:%M:%SZ}", one.account or row.recipient or "?",
-        f"from {one.sender or row.client or '?'}", row.message_id or "?", where, one.detail,
-    )  # fmt: skip
+        f"{WORDS[one.outcome]:<14}",
+        f"{row.accepted_at:%Y-%m-%d %H:%M:%SZ}",
+        one.account or row.recipient or "?",
+        f"from {one.sender or row.client or '?'}",
+        row.message_id or "?",
+        where,
+        one.detail,
+    )
     return "  ".join(printable(cell, 200) for cell in cells if cell)
 
 

@@ -58,10 +58,8 @@ class Rescuer:
         """INBOX first, so that of two copies the one there is taken."""
         wanted: dict[str, list[StragglerRow]] = {}
         for straggler in stragglers:
-            for name in straggler.names[
-                :1
-            ]:  # a queue id, which hosts use again, only where there is no other
-                wanted.setdefault(name, []).append(straggler)
+            if straggler.message_id:
+                wanted.setdefault(straggler.message_id, []).append(straggler)
         found: dict[StragglerRow, list[Found]] = {}
         for folder in self._old.folders():
             try:
@@ -159,7 +157,8 @@ class Rescuer:
     ) -> Rescued:  # fmt: skip
         return Rescued(
             straggler=straggler, account=self._account, outcome=outcome, target=target, detail=detail,
-            source=one.folder.name if one else "", sender=first(one.entry.header, "from") or "" if one else "",
+            source=one.folder.name if one else "",
+            sender=(first(one.entry.header, "from") or "") if one else "",
             date=one.entry.date if one else None, size=len(raw),
         )  # fmt: skip
 

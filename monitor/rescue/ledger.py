@@ -22,6 +22,7 @@ from monitor.journal.lock import Busy, WriterLock
 from probes.observation import from_ms, now, to_ms
 
 Stage = Literal["meant", "done", "differs"]
+_Row = tuple[Stage, int, str, int | None, str]
 _TABLE = """
 CREATE TABLE IF NOT EXISTS copies (
   account TEXT NOT NULL, content TEXT NOT NULL, stage TEXT NOT NULL, at_ms INTEGER NOT NULL,
@@ -81,12 +82,10 @@ class Ledger:
         """It was refused: nothing of it is on new."""
         self._run("DELETE FROM copies WHERE account = ? AND content = ?", (account, content))
 
-    def _run(
-        self, statement: str, values: tuple[object, ...]
-    ) -> tuple[str, int, str, int | None, str] | None:
+    def _run(self, statement: str, values: tuple[object, ...]) -> _Row | None:
         with self._turn:
             try:
-                row: tuple[str, int, str, int | None, str] | None
+                row: _Row | None
                 row = self._database.execute(statement, values).fetchone()
                 return row
             except (sqlite3.Error, UnicodeError) as error:

@@ -52,7 +52,7 @@ def errands(
         account = known.get(_plain(one.recipient))
         for address in [account.address] if account is not None else list(mine):
             mine.get(address, []).append(one)
-        if not chosen and (account is None and not mine or account is not None and account not in usable):
+        if not chosen and not (mine if account is None else account in usable):
             nobody.append(one)
     by_address = {account.address: account for account in usable}
     found = [Errand(account=by_address[a], stragglers=tuple(those)) for a, those in mine.items() if those]
@@ -110,7 +110,7 @@ class Rescue:
         sessions: list[Carrier] = []
         try:
             for side in ("old", "new"):
-                sessions.append(await self._opened(side, errand.account))  # type: ignore[arg-type]
+                sessions.append(await self._opened(side, errand.account))
             rescuer = Rescuer(
                 errand.account.address, sessions[0], sessions[1], ledger, dry=self._dry, settle=self._settle
             )
@@ -160,10 +160,10 @@ class Rescue:
 
 
 def _word(straggler: StragglerRow, one: Rescued) -> list[Mail]:
-    name = straggler.names[0] if straggler.names else ""
-    if not name or straggler.message_id not in (name, None):
+    """Nothing for a message that the record knows by its queue id alone: new has that under another one."""
+    name, header_digest = straggler.message_id, straggler.message_id == straggler.digest
+    if name is None or name == straggler.queue_id:
         return []
-    header_digest = len(name) == 64 and "@" not in name
     at = now()
     return [
         Mail(

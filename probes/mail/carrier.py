@@ -184,7 +184,7 @@ class Carrier(Session):
         name = self._known._normalise_folder(self._raw.get(folder, folder))
         with _ending():
             wire.begin(2 * self._round_trip + len(raw) / SLOWEST)
-            wire.literal = raw
+            wire.literal = raw  # type: ignore[assignment]  # bytes, as imaplib's own append gives it
             try:
                 kind, data = wire._simple_command(
                     "APPEND", name, f"({' '.join(flags)})", f'"{internal(date)}"'
