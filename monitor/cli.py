@@ -26,16 +26,19 @@ COMMANDS = {
     "attach": ("attach", "Open the dashboard on a journal that another process writes."),
     "status": ("status", "Print the verdict from a journal. Exit 0 only when it is safe."),
     "cutover": ("operator", "Declare that the change was made now (or taken back)."),
-    "waive": ("operator", "Waive one subject, with a reason that every report shows."),
+    "waive": ("operator", "Waive one subject, with a reason; unwaive takes it back."),
     "unwaive": ("operator", "Take a waiver back."),
     "note": ("operator", "Put a remark into the record."),
     "rescue": ("rescue", "Copy to new what old took after the change and new lacks."),
+    "cleanup": ("cleanup", "List the canaries in the mailboxes; --delete takes them away."),
     "report": ("report", "Write the proof: one HTML file and one JSON file."),
-    "verify": ("verify", "Check that the journal's evidence was never changed."),
+    "verify": ("verify", "Check that the evidence was never changed; export writes it."),
     "export": ("export", "Write the journal as JSON Lines."),
     "rehearse": ("rehearse", "Play a whole cutover on embedded servers and watch it."),
     "replay": ("replay", "Judge a recorded cutover again, without any network."),
 }
+# Told in the line of another command: with one each the list would not fit on 24 lines.
+BESIDE = frozenset({"unwaive", "export"})
 
 
 class Lazy(click.Group):
@@ -54,7 +57,8 @@ class Lazy(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands alone: with the two options of every program they would not fit on 24 lines."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
+            rows = [(name, help_) for name, (_, help_) in COMMANDS.items() if name not in BESIDE]
+            formatter.write_dl(rows)
 
 
 @click.group(

@@ -34,11 +34,9 @@ class Rescuer:
     """For a worker thread. ``dry``: only tell what would be done. Raises ``Gone`` where a session ends, and
     ``Failure`` where the ledger cannot be written."""
 
-    def __init__(
-        self, account: str, old: Source, new: Carrier, ledger: Ledger, *, dry: bool, settle: float = SETTLE
-    ) -> None:
+    def __init__(self, account: str, old: Source, new: Carrier, ledger: Ledger, *, dry: bool) -> None:
         self._account, self._old, self._new, self._ledger = account, old, new, ledger
-        self._dry, self._settle = dry, settle
+        self._dry = dry
         self._shelf: Shelf | None = None
         self._since = datetime.max
 
@@ -112,7 +110,7 @@ class Rescuer:
     def _waited_for(self, before: Copied, one: Found, key: str) -> Lying | None:
         """What an earlier run began to hand over, once the server had its time to be done with it."""
         shelf = self._new_shelf()
-        left = min(self._settle, self._settle - (now() - before.at).total_seconds())
+        left = min(SETTLE, SETTLE - (now() - before.at).total_seconds())
         until = time.monotonic() + left
         while (there := shelf.holding(one.entry.name, key)) is None and time.monotonic() < until:
             time.sleep(_POLL)

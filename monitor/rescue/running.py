@@ -12,7 +12,7 @@ from msgspec import Struct
 from monitor.exits import Exit, Failure
 from monitor.journal import post
 from monitor.plan.model import Account, CutoverPlan
-from monitor.rescue.account import SETTLE, Rescuer
+from monitor.rescue.account import Rescuer
 from monitor.rescue.ledger import Ledger
 from monitor.rescue.model import HOLDS, Rescued
 from monitor.snapshot import StragglerRow
@@ -69,11 +69,10 @@ class Rescue:
     """``told`` hears of each as it is done. ``warnings``: what could not be put into the evidence."""
 
     def __init__(
-        self, plan: CutoverPlan, vault: Vault, journal: Path, *, dry: bool, told: Callable[[Rescued], None],
-        settle: float = SETTLE,
-    ) -> None:  # fmt: skip
+        self, plan: CutoverPlan, vault: Vault, journal: Path, *, dry: bool, told: Callable[[Rescued], None]
+    ) -> None:
         self._plan, self._vault, self._journal = plan, vault, journal
-        self._dry, self._told, self._settle = dry, told, settle
+        self._dry, self._told = dry, told
         self._endpoints = Endpoints(plan.endpoints)
         self._gate, self._posting = asyncio.Semaphore(AT_A_TIME), asyncio.Lock()
         self.warnings: list[str] = []
@@ -111,9 +110,7 @@ class Rescue:
         try:
             for side in ("old", "new"):
                 sessions.append(await self._opened(side, errand.account))
-            rescuer = Rescuer(
-                errand.account.address, sessions[0], sessions[1], ledger, dry=self._dry, settle=self._settle
-            )
+            rescuer = Rescuer(errand.account.address, sessions[0], sessions[1], ledger, dry=self._dry)
             work = rescuer.run(errand.stragglers)
             while (one := await asyncio.to_thread(next, work, None)) is not None:
                 found.append(one)
