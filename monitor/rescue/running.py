@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from monitor.boxes import AT_A_TIME, ended, opened
 from monitor.exits import Exit, Failure
 from monitor.journal import post
 from monitor.plan.model import Account, CutoverPlan
@@ -16,16 +17,12 @@ from monitor.rescue.account import Rescuer
 from monitor.rescue.ledger import Ledger
 from monitor.rescue.model import HOLDS, Rescued
 from monitor.snapshot import StragglerRow
-from monitor.watch.vault import Vault, login
-from probes.endpoints import Endpoints
+from monitor.watch.vault import Vault
 from probes.mail.carrier import Carrier
-from probes.mail.connect import connected, resolved
-from probes.mail.imap import Gone, NoLogin
-from probes.mail.routes import Login, clean
+from probes.mail.imap import Gone
 from probes.observation import Mail, Side, now
 
-AT_A_TIME = 4
-ROUND_TRIP = 30.0
+SIDES: tuple[Side, Side] = ("old", "new")
 
 
 class Errand(Struct, frozen=True, kw_only=True):
@@ -73,7 +70,6 @@ class Rescue:
     ) -> None:
         self._plan, self._vault, self._journal = plan, vault, journal
         self._dry, self._told = dry, told
-        self._endpoints = Endpoints(plan.endpoints)
         self._gate, self._posting = asyncio.Semaphore(AT_A_TIME), asyncio.Lock()
         self.warnings: list[str] = []
 
@@ -92,7 +88,7 @@ class Rescue:
         async with self._gate:
             try:
                 await self._between(ledger, errand, found)
-            except (Gone, NoLogin, OSError, Failure) as error:
+            except (Gone, OSError, Failure) as error:
                 if isinstance(error, Failure) and error.code == Exit.IO:
                     raise
                 done = {one.straggler for one in found}
@@ -108,8 +104,8 @@ class Rescue:
     async def _between(self, ledger: Ledger, errand: Errand, found: list[Rescued]) -> None:
         sessions: list[Carrier] = []
         try:
-            for side in ("old", "new"):
-                sessions.append(await self._opened(side, errand.account))
+            for side in SIDES:
+                sessions.append(await opened(self._plan, self._vault, side, errand.account))
             rescuer = Rescuer(errand.account.address, sessions[0], sessions[1], ledger, dry=self._dry)
             work = rescuer.run(errand.stragglers)
             while (one := await asyncio.to_thread(next, work, None)) is not None:
@@ -117,28 +113,7 @@ class Rescue:
                 self._told(one)
         finally:
             for session in sessions:
-                session.close()
-                session.free()
-
-    async def _opened(self, side: Side, account: Account) -> Carrier:
-        service = (self._plan.old if side == "old" else self._plan.new).imap
-        if service is None:
-            raise Gone(f"the plan has no [{side}.imap]")
-        secret = await self._vault.secret(side, account)
-        sock = await connected(await resolved(service), service.port, self._endpoints, [])
-        session = Carrier(sock, service, ROUND_TRIP)
-        try:
-            await asyncio.to_thread(session.open, login(side, account), secret.reveal())
-        except (Gone, NoLogin) as error:
-            session.close()
-            session.free()
-            said = clean(str(error), Login(login(side, account), secret))
-            what = "the login is refused" if isinstance(error, NoLogin) else "no session"
-            raise Gone(f"{side}: {what}: {said}") from None
-        except BaseException:
-            session.close()
-            raise
-        return session
+                ended(session)
 
     async def _evident(self, errand: Errand, found: Sequence[Rescued]) -> None:
         """A straggler all of whose copies are on new is one no more: the record is told so."""

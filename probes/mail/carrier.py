@@ -199,22 +199,28 @@ class Carrier(Session):
         found = _APPENDUID.search(said)
         return int(found[2]) if found else None
 
-    @property
-    def takes_away(self) -> bool:
-        """Whether the server can take away named messages and no others (UIDPLUS, RFC 4315 section 2.1)."""
+    def having(self, folder: str, field: str, part: str) -> list[int]:
+        """The UIDs of the messages whose header field holds ``part`` (RFC 3501 section 6.4.4)."""
+        self.look_at(folder)
         with _ending():
             self._wire.begin(self._round_trip)
-            return bool(self._known.has_capability("UIDPLUS"))
+            return sorted(set(self._known.search(["HEADER", field, part])))
 
-    def take_away(self, folder: str, uids: Sequence[int]) -> None:
-        """Delete these messages and no others, for good. Raises :class:`Refused`."""
-        if not self.takes_away:
-            raise Refused("the server has no UIDPLUS (RFC 4315): it cannot take away single messages")
+    def take_away(self, folder: str, uid_validity: int, uids: Sequence[int]) -> None:
+        """Delete these messages and no others, for good (UID EXPUNGE, RFC 4315 section 2.1).
+
+        Raises :class:`Refused` where the server cannot do that, does not do it, or the folder is another one
+        by now.
+        """
         self._examined = None
         with _ending():
             self._wire.begin(3 * self._round_trip)
+            if not self._known.has_capability("UIDPLUS"):
+                raise Refused("the server has no UIDPLUS: it cannot take away single messages")
             try:
-                self._known.select_folder(self._raw.get(folder, folder))
+                found = self._known.select_folder(self._raw.get(folder, folder))
+                if int(found.get(b"UIDVALIDITY", 0)) != uid_validity:
+                    raise Refused("the folder is another one by now (UIDVALIDITY)")
                 self._known.add_flags(list(uids), ["\\Deleted"], silent=True)
                 self._known.uid_expunge(list(uids))
             except imaplib.IMAP4.abort:
