@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -113,16 +114,16 @@ class Stage:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
+    def status(self) -> dict[str, Any]:
+        """``mxcutover status --json`` by now."""
+        command = [*RUN, "status", "--json", str(self.journal)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
     def stragglers(self) -> tuple[str, str]:
         """The requirement's state and code by now."""
-        done = subprocess.run(
-            [*RUN, "status", "--json", str(self.journal)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        rows = json.loads(done.stdout)["requirements"]
+        rows = self.status()["requirements"]
         return next((row["state"], row["code"]) for row in rows if row["name"] == "stragglers")
 
 

@@ -49,6 +49,7 @@ def test_each_straggler_comes_over_with_its_date_flags_folder_and_bytes(stage: S
     code, rows, _ = stage.run("--dry-run")
     assert (code, {row["outcome"] for row in rows}) == (10, {"would", "absent", "there"})
     assert len(kept(stage.new)) == 1 and stage.stragglers() == ("unmet", "stragglers.missing")
+    assert {row["message_id"] for row in stage.status()["stragglers"]} == {row["message_id"] for row in rows}
     listed = next(row for row in rows if row["message_id"] == "<1@a.example>")
     assert listed["recipient"] == ANNA and listed["client"] == "203.0.113.7" and "Xaver" in listed["from"]
 
