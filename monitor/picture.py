@@ -326,5 +326,11 @@ def _coverage(c: Context) -> tuple[CoverageRow, ...]:
 
 def _straggler(t: Taken) -> StragglerRow:
     return StragglerRow(
-        accepted_at=from_ms(t.at), recipient=t.recipient, message_id=t.identity or t.queue_id, client=t.client
+        accepted_at=from_ms(t.at),
+        recipient=t.recipient,
+        message_id=t.identity or t.queue_id,
+        client=t.client,
+        helo=t.helo,
+        digest=t.digest,
+        queue_id=t.queue_id,
     )

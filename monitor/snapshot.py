@@ -219,10 +219,16 @@ class SenderRow(Struct, frozen=True, kw_only=True):
 
 
 class StragglerRow(Struct, frozen=True, kw_only=True):
+    """A message that old took since the change and new lacks. ``message_id``: where it has none, its digest;
+    where that is not known, its queue id; both of these stand beside it, as far as they are known."""
+
     accepted_at: datetime
     recipient: str
     message_id: str | None
     client: str | None
+    helo: str | None = None
+    digest: str | None = None
+    queue_id: str | None = None
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

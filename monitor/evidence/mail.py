@@ -24,6 +24,7 @@ class Canary:
     route: str = ""
     recipient: str = ""
     sent: int | None = None
+    accepted: int | None = None  # later than sent where it was put off first (greylisting)
     outcome: str = ""
     host: str | None = None
     address: str | None = None
@@ -32,6 +33,7 @@ class Canary:
     folder: dict[str, str] = field(default_factory=dict)
     latency_ms: float | None = None
     hops: tuple[str, ...] = ()
+    auth: dict[str, str] | None = None
 
 
 class Hit(NamedTuple):
@@ -132,6 +134,8 @@ class MailFacts:
             canary.host, canary.address = seen.host, seen.address
         self._unroute(canary)
         canary.sent = at if canary.sent is None else min(canary.sent, at)
+        if seen.outcome == "accepted":
+            canary.accepted = at if canary.accepted is None else min(canary.accepted, at)
         canary.route, canary.recipient = seen.route, seen.recipient
         insort(self._routes.setdefault(seen.route, []), canary, key=_order)
         self.proof_version += seen.route == TO_OLD
@@ -143,7 +147,7 @@ class MailFacts:
         canary.landed[seen.side] = min(at, canary.landed.get(seen.side, at))
         canary.folder[seen.side] = seen.folder
         if at <= first:  # seen again later, it was copied to the other side with the rest of the mailbox
-            canary.latency_ms, canary.hops = seen.latency_ms, seen.hops
+            canary.latency_ms, canary.hops, canary.auth = seen.latency_ms, seen.hops, seen.auth
         self.proof_version += canary.route == TO_OLD
 
     def _unroute(self, canary: Canary) -> None:

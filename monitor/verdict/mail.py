@@ -25,7 +25,8 @@ def fate(c: Context, canary: Canary) -> str | None:
     """How a canary ended by now: new, late, old, lost, rejected, unreachable; None while it travels."""
     if canary.sent is None:
         return None
-    limit = canary.sent + int(c.policy.canary_deadline * 1000)
+    # From when it was accepted: greylisting (RFC 6647) makes a message late, not lost.
+    limit = (canary.accepted or canary.sent) + int(c.policy.canary_deadline * 1000)
     landed = {side: at for side, at in canary.landed.items() if at <= c.now}
     if "old" in landed:
         return "old"
