@@ -12,6 +12,7 @@ HOUR = 3_600_000
 WEEK_HOURS = 168
 LONGEST = 28 * 24 * HOUR  # at most the last four weeks before the change
 ENOUGH = 14 * 24 * HOUR  # two of every hour of the week, at least, before they are told apart
+LEAN = 2.0  # messages that an hour of the week must show before its own count weighs more than its like
 
 
 class Baseline:
@@ -55,13 +56,27 @@ def _pieces(spans: Intervals) -> list[tuple[int, int]]:
 
 
 def _by_hour(seen: list[int], covered: Intervals) -> list[float]:
-    time = [0] * WEEK_HOURS
-    count = [0] * WEEK_HOURS
+    """Messages an hour for each hour of the week: what was counted there, leaning on what the hour of the
+    day and the day of the week show, as far as it is few. In all as many as were counted."""
+    time, count = [0.0] * WEEK_HOURS, [0.0] * WEEK_HOURS
     for cell, length in _pieces(covered):
-        time[cell] += length
+        time[cell] += length / HOUR
     for at in seen:
         count[at // HOUR % WEEK_HOURS] += 1
-    return [c * HOUR / t if t else 0.0 for c, t in zip(count, time, strict=True)]
+    flat = sum(count) / sum(time)
+    hours = [_leaning(sum(count[h::24]), sum(time[h::24]), flat) for h in range(24)]
+    days = [_leaning(sum(count[d : d + 24]), sum(time[d : d + 24]), flat) for d in range(0, WEEK_HOURS, 24)]
+    cells = [
+        _leaning(count[i], time[i], hours[i % 24] * days[i // 24] / flat if flat else 0.0)
+        for i in range(WEEK_HOURS)
+    ]
+    total = sum(c * t for c, t in zip(cells, time, strict=True))
+    return [c * sum(count) / total for c in cells] if total else cells
+
+
+def _leaning(count: float, hours: float, prior: float) -> float:
+    """The mean of a gamma distribution: ``LEAN`` messages at the rate ``prior``, and then the count."""
+    return (count + LEAN) / (hours + LEAN / prior) if prior else 0.0
 
 
 def baseline(evidence: Evidence) -> Baseline | None:

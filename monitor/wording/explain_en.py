@@ -61,7 +61,7 @@ EXPLAIN: dict[str, str] = {
     "do.quiet.bound": "Wait: so little mail came before the change that a longer silence is needed to prove it.",
     "do.stragglers.before": "Nothing yet: it is counted from the change on.",
     "do.stragglers.unwatched": "Give the plan the old host's log, or the accounts' logins on old.",
-    "do.stragglers.missing": "Copy them to new, or have the user do so; spam that new refuses can be waived as message:ID.",
+    "do.stragglers.missing": "Copy them to new (mxcutover rescue --dry-run, then without it); spam that new refuses can be waived as message:ID.",
     "do.arrivals.unwatched": "Give the plan the accounts' logins on new.",
     "do.arrivals.no_horizon": "See to the horizon first.",
     "do.arrivals.early": "Wait for the horizon.",

@@ -61,7 +61,7 @@ EXPLAIN: dict[str, str] = {
     "do.quiet.bound": "待ってください。切り替え前のメールが少ないため、証明にはより長い静穏が必要です。",
     "do.stragglers.before": "まだ何も要りません。切り替えから数えます。",
     "do.stragglers.unwatched": "計画に旧ホストのログ、または旧側のアカウントのログインを書いてください。",
-    "do.stragglers.missing": "新サーバーへ写すか、利用者に頼んでください。新サーバーが拒む迷惑メールは message:ID として免除できます。",
+    "do.stragglers.missing": "新サーバーへ写してください（mxcutover rescue --dry-run で確かめてから実行）。新サーバーが拒む迷惑メールは message:ID として免除できます。",
     "do.arrivals.unwatched": "計画に新側のアカウントのログインを書いてください。",
     "do.arrivals.no_horizon": "先に horizon（古い応答の期限）を解決してください。",
     "do.arrivals.early": "horizon（古い応答の期限）を待ってください。",
