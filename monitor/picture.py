@@ -207,6 +207,7 @@ def _canary(c: Context, k: Canary) -> CanaryRow:
         host=k.host,
         reply=k.reply,
         hops=k.hops,
+        auth=k.auth,
     )
 
 
@@ -235,7 +236,7 @@ def _route(c: Context, route: str, mine: list[Canary]) -> RouteRow:
 def _column(fate: CanaryFate, canary: Canary) -> str:
     """Junk is told from the inbox by the folder's name, as servers commonly call it."""
     folder = canary.folder.get(fate, "").lower()
-    return f"{fate}-junk" if any(w in folder for w in ("junk", "spam", "迷惑", "bulk")) else fate
+    return f"{fate}-junk" if any(w in folder for w in ("junk", "spam", "迷惑", "bulk", "スパム")) else fate
 
 
 def _hit(t: Taken, counts: bool) -> HitRow:

@@ -103,6 +103,7 @@ class CanaryRow(Struct, frozen=True, kw_only=True):
     host: str | None = None
     reply: str | None = None
     hops: tuple[str, ...] = ()
+    auth: dict[str, str] | None = None  # by method (spf, dkim, dmarc), as the host it landed on says
 
 
 class RouteRow(Struct, frozen=True, kw_only=True):

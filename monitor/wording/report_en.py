@@ -171,6 +171,7 @@ REPORT: dict[str, str] = {
     "report.col.recipient": "Recipient",
     "report.col.host": "Host",
     "report.col.reply": "Reply",
+    "report.col.auth": "Sender check",
     "report.col.accepted": "Taken at",
     "report.col.client": "Client",
     "report.col.helo": "HELO",

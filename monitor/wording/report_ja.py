@@ -170,6 +170,7 @@ REPORT: dict[str, str] = {
     "report.col.recipient": "宛先",
     "report.col.host": "渡した先",
     "report.col.reply": "応答",
+    "report.col.auth": "送信者認証",
     "report.col.accepted": "受信時刻",
     "report.col.client": "送信元",
     "report.col.helo": "HELO",
