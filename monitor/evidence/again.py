@@ -50,6 +50,8 @@ class Form(Struct):
     leads: Leads
     old: bool
     key: Key
+    outcome: str
+    cache: str | None
 
 
 class Again:
@@ -63,33 +65,34 @@ class Again:
         self, answer: ResolverAnswer, at: int, ttl: int, rtt: float | None, plan: Plan
     ) -> Resolver | None:
         """The resolver that it was folded into; None where that would have to be done the long way."""
-        form = self._forms.get(id(answer))
-        if form is None or form.answer is not answer or not self._holds(form, plan):
+        dns, form = self._dns, self._forms.get(id(answer))
+        if form is None or form.answer is not answer or form.plan is not plan \
+                or form.version != dns.names.version:  # fmt: skip
             form = self._form(answer, plan)
             if form is None:
                 return None
-        known = form.known
-        group: Sequence[Cache] = known.caches.groups.get(answer.cache, ())
+        known, rrset, ms = form.known, answer.rrset, ttl * 1000
+        group: Sequence[Cache] = known.caches.groups.get(form.cache, ())
         if len(group) != 1 or not known.samples or at <= known.samples[-1].at:
             return None
-        turned = self._dns.turned_at(plan)
+        ends = dns.ends
+        turned = ends[1] if ends is not None and ends[0] is plan else dns.turned_at(plan)
         if form.old and (turned is not None or known.hosts):
             return None
-        sample = Sample(at, answer.rrset, answer.outcome, form.leads, at + ttl * 1000, answer.cache, False,
-                        ttl * 1000, int(rtt or 0))  # fmt: skip
+        sample = Sample(
+            at, rrset, form.outcome, form.leads, at + ms, form.cache, False, ms, int(rtt or 0), False
+        )
         after = _placed(group[0], sample)
         if after is None:
             return None
         self._keep(known, group[0], sample, form, after)
-        known.last_outcome, known.last_at, known.rtt_ms, known.ede = answer.outcome, at, rtt, ()
-        if turned is None or known.drawn_from != turned:
-            known.draws, known.drawn_from = 0, turned
-        if turned is not None:
-            known.draws += 1
+        known.last_outcome, known.last_at, known.rtt_ms, known.ede = form.outcome, at, rtt, ()
+        if turned is None:
+            known.draws, known.drawn_from = 0, None
+        else:
+            known.draws = known.draws + 1 if known.drawn_from == turned else 1
+            known.drawn_from = turned
         return known
-
-    def _holds(self, form: Form, plan: Plan) -> bool:
-        return form.plan is plan and form.version == self._dns.names.version
 
     def _form(self, answer: ResolverAnswer, plan: Plan) -> Form | None:
         dns = self._dns
@@ -103,8 +106,9 @@ class Again:
         if len(self._forms) >= MOST:
             self._forms.clear()
         form = Form(
-            answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key_of(answer.rrset)
-        )
+            answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key_of(answer.rrset),
+            answer.outcome, answer.cache,
+        )  # fmt: skip
         self._forms[id(answer)] = form
         return form
 
@@ -114,10 +118,10 @@ class Again:
         if sample.ttl > cache.longest:
             cache.longest = sample.ttl
         cache.sample = sample
-        if sample.cache is not None:
-            known.caches.words[sample.cache] = sample
+        if form.cache is not None:
+            known.caches.words[form.cache] = sample
         known.samples.append(sample)
-        if sample.outcome == "answer":
+        if form.outcome == "answer":
             known.signs.again(sample, self._dns.given, form.key, after)
         if form.old:
             known.last_old = sample
@@ -134,11 +138,10 @@ def _placed(cache: Cache, sample: Sample) -> int | None:
     last = cache.sample
     if cache.steady or last.stale or last.over:
         return None
+    before, slack = cache.expires, TOLERANCE + sample.slack
     same = last.rrset == sample.rrset and last.outcome == sample.outcome
-    slack = TOLERANCE + sample.slack
-    if same and -slack <= sample.expires - cache.expires <= slack:
+    if same and -slack <= sample.expires - before <= slack:
         return 0
-    before = cache.expires
     if max(before, cache.seen + cache.shown) > sample.at or (
         not same and set(last.rrset) == set(sample.rrset)
     ):

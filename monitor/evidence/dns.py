@@ -94,7 +94,8 @@ class Dns:
     """Folds DNS observations. The plan is the one in force.
 
     ``touched``: the requirements (:mod:`monitor.evidence.touch`) that what was folded may have moved; whoever
-    judges sets it back. What a resolver's answers say of itself is not in it.
+    judges sets it back. What a resolver's answers say of itself is not in it. ``ends``: the plan with
+    :meth:`turned_at` and :meth:`gone_at` by it, as long as they hold; ask these.
     """
 
     def __init__(self) -> None:
@@ -108,7 +109,7 @@ class Dns:
         self.resolver_outlived = False
         self.given = Given()
         self.touched = 0
-        self._ends: tuple[Plan, int | None, int | None] | None = None
+        self.ends: tuple[Plan, int | None, int | None] | None = None
         self._led: dict[tuple[str, tuple[str, ...], str], Leads] = {}
         self._led_by: tuple[int, Plan | None] = (-1, None)
         self._given: dict[tuple[str, ...], int] | None = None
@@ -172,7 +173,7 @@ class Dns:
         return leads
 
     def _moved(self) -> None:
-        self._ends = self._given = None
+        self.ends = self._given = None
         self.touched |= AUTHORITY | HORIZON
 
     def _learn(self, source: str, seen: AuthorityAnswer | ResolverAnswer, at: int) -> None:
@@ -223,7 +224,7 @@ class Dns:
 
     def gone(self, address: str, at: int) -> None:
         """A server that is to be asked no longer hands out nothing, for the horizon, from now on."""
-        self._ends = None
+        self.ends = None
         known = self.authorities.get(canonical(address))
         if known is None:
             return
@@ -409,15 +410,15 @@ class Dns:
 
     def _ended(self, plan: Plan) -> tuple[Plan, int | None, int | None]:
         """Both, kept until an authority says more or the plan is another one."""
-        if self._ends is None or self._ends[0] is not plan:
+        if self.ends is None or self.ends[0] is not plan:
             known = (self.authorities.get(address) for address in map(canonical, plan.authorities))
             runs = [run for k in known if k for runs in k.runs.values() for run in runs]
             ended = [(run.ended, run.ended + run.ttl_ms) for run in runs if run.ended is not None]
             if not ended or len(ended) < len(runs):
-                self._ends = (plan, None, None)
+                self.ends = (plan, None, None)
             else:
-                self._ends = (plan, max(e for e, _ in ended), max(g for _, g in ended))
-        return self._ends
+                self.ends = (plan, max(e for e, _ in ended), max(g for _, g in ended))
+        return self.ends
 
 
 def _said_again(known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) -> bool:

@@ -101,10 +101,10 @@ class Signs:
     def again(self, sample: Sample, given: Given, key: Key, after: int) -> None:
         """The same for a plain answer of the only cache of its name, which shows a countdown. ``after``: the
         end of the record that it took the place of; 0: it is the one that was seen before."""
-        terms, life = given.terms.get(key), self.life
-        if terms is not None and sample.ttl > terms.most + TOLERANCE:
+        terms, enough = given.terms.get(key), sample.ttl - TOLERANCE
+        if terms is not None and enough > terms.most:
             self._raises(sample, given, after or None)
-        if after or (life is not None and sample.ttl > life[2] + TOLERANCE):
+        if after or (self.life is not None and enough > self.life[2]):
             self._caps(sample, after or None)
         self.flat = 0
 

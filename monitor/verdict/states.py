@@ -61,10 +61,11 @@ class States:
         standing = self._standing
         if standing is None:
             return
-        if standing.hear(resolver, known):
+        heard = standing.hear(resolver, known)
+        if heard is None:
             self.stirred |= RESOLVERS
-        elif standing.due < self.due:
-            self.due = standing.due
+        elif heard < self.due:
+            self.due = heard
         if self._horizon_met and known.old_until > (self._horizon or 0) and resolver in standing.judged:
             self.stirred |= HORIZON
 
