@@ -273,7 +273,7 @@ class Dns:
         if turned is not None and sample.at >= turned:
             known.draws += 1
         if sample.old:
-            self._old(known, sample, placed.cache)
+            self._old(known, sample, placed.cache, plan)
 
     def _keep(self, known: Resolver, sample: Sample, needed: int) -> None:
         """Samples stand in order of time; at one instant the unsafe one counts as the later."""
@@ -282,9 +282,9 @@ class Dns:
         if needed > long or (len(known.samples) > 1 and rank(known.samples[-2]) > rank(sample)):
             known.samples = deque(sorted(known.samples, key=rank), maxlen=max(long, needed))
 
-    def _old(self, known: Resolver, sample: Sample, cache: Cache) -> None:
+    def _old(self, known: Resolver, sample: Sample, cache: Cache, plan: Plan) -> None:
         """What an old answer announces: when it must be gone, unless it is stale already."""
-        self._outlives(sample)
+        self._outlives(sample, plan)
         if known.last_old is None or sample.at >= known.last_old.at:
             known.last_old = sample
         if sample.over:
@@ -335,13 +335,20 @@ class Dns:
             known.hosts[name, seen.type] = max(before, until)
             known.old_until = max(known.old_until, until)
 
-    def _outlives(self, sample: Sample) -> None:
-        """A resolver shows more life than any authority gives this answer: its TTL was lowered lately."""
-        given = [
-            ttl for a in self.authorities.values() for (_, kind), (rrset, ttl) in a.serving.items()
-            if kind == "MX" and set(rrset) == set(sample.rrset)
-        ]  # fmt: skip
-        if given and sample.ttl > max(given) * 1000:
+    def _outlives(self, sample: Sample, plan: Plan) -> None:
+        """A resolver shows more life than any authority gives this answer: its TTL was lowered lately.
+
+        What an authority was seen to give before, for as long as a cache may have that, is given as well.
+        """
+        if sample.outcome != "answer":
+            return
+        rrset, key, given = set(sample.rrset), (host_name(plan.domain), "MX"), []
+        for known in self.authorities.values():
+            served, ttl = known.serving.get(key, ((), 0))
+            if rrset == set(served):
+                given.append(ttl * 1000)
+            given += [r.ttl_ms for r in known.runs.get(key, ()) if _explains(r, sample)] if given else []
+        if given and sample.ttl > max(given):
             self.resolver_outlived = True
 
     # -- the horizon's ground --------------------------------------------------------------------
@@ -370,6 +377,12 @@ class Dns:
 def _has_data(seen: AuthorityAnswer) -> bool:
     """Whether it says what the name has; a bogus answer says it to those who do not validate."""
     return seen.outcome in USABLE or (seen.outcome == "bogus" and bool(seen.rrset))
+
+
+def _explains(run: Run, sample: Sample) -> bool:
+    """Whether a cache may have fetched this answer while an authority was seen to give it this TTL."""
+    longest = run.ttl_ms + TOLERANCE
+    return sample.ttl <= longest and (run.ended is None or sample.expires <= run.ended + longest)
 
 
 def _by_hosts(known: Resolver, rrset: tuple[str, ...], plan: Plan) -> bool:
