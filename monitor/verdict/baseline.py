@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from monitor.evidence.fold import Evidence
 from monitor.evidence.intervals import Intervals
 from monitor.evidence.mail import Taken
@@ -23,12 +25,20 @@ class Baseline:
         self._cells: list[float] | None = None
         if covered.total() >= ENOUGH:
             self._cells = _by_hour(seen, covered)
+            self._sums = [0.0, *accumulate(self._cells)]
 
     def expects(self, spans: Intervals) -> float:
         """How many messages it would have taken in these times."""
         if self._cells is None:
             return self._flat * spans.total() / HOUR
-        return sum(self._cells[cell] * length / HOUR for cell, length in _pieces(spans))
+        return sum(self._until(end) - self._until(begin) for begin, end in spans)
+
+    def _until(self, at: int) -> float:
+        """Expected from the epoch until ``at``."""
+        assert self._cells is not None
+        weeks, rest = divmod(at, WEEK_HOURS * HOUR)
+        hour, part = divmod(rest, HOUR)
+        return weeks * self._sums[-1] + self._sums[hour] + self._cells[hour] * part / HOUR
 
 
 def _pieces(spans: Intervals) -> list[tuple[int, int]]:

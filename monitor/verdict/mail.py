@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from math import ceil, inf
 from typing import Any
 
 from monitor.evidence.intervals import Intervals
-from monitor.evidence.mail import Canary, Taken
+from monitor.evidence.mail import NEVER, Canary, Taken
 from monitor.evidence.names import canonical
 from monitor.verdict.answers import host_name, named
 from monitor.verdict.baseline import Baseline
 from monitor.verdict.bound import percent_up, share_bound, upper_limit
 from monitor.verdict.context import Context, found, when
+from monitor.verdict.memo import Proof
 from monitor.verdict.model import Finding, State
 
+STAMP = 1000  # ms; a hit's stamp is at most a whole second
 DIAGNOSTIC = ("to-old", "to-new")
 
 
@@ -36,12 +39,18 @@ def fate(c: Context, canary: Canary) -> str | None:
 
 def concluded(c: Context, route: str) -> list[tuple[Canary, str]]:
     """This route's canaries sent since the change whose end is known, oldest first."""
-    change = c.evidence.change
-    if change is None:
-        return []
-    mine = [k for k in c.evidence.mail.canaries.values() if k.route == route and (k.sent or 0) >= change]
-    ended = [(k, fate(c, k)) for k in sorted(mine, key=lambda k: (k.sent or 0, k.canary))]
-    return [(k, f) for k, f in ended if f is not None]
+    return latest(c, route, len(c.evidence.mail.routes.get(route, ())))
+
+
+def latest(c: Context, route: str, most: int) -> list[tuple[Canary, str]]:
+    """The last ``most`` of them, oldest first."""
+    change, found = c.evidence.change, list[tuple[Canary, str]]()
+    for canary in reversed(c.evidence.mail.routes.get(route, ())):
+        if change is None or (canary.sent or 0) < change or len(found) == most:
+            break
+        if (end := fate(c, canary)) is not None:
+            found.append((canary, end))
+    return found[::-1]
 
 
 def canaries(c: Context) -> Finding:
@@ -50,7 +59,7 @@ def canaries(c: Context) -> Finding:
     judged, waived = c.split("route", planned)
     if not judged:
         return found("canaries", "unknown", "none", waived=waived)
-    ends = {route: concluded(c, route) for route in judged}
+    ends = {route: latest(c, route, c.policy.canary_streak) for route in judged}
     for route in judged:
         bad = _failing(c, route, ends[route])
         if bad is not None:
@@ -77,8 +86,8 @@ def _failing(c: Context, route: str, ends: list[tuple[Canary, str]]) -> tuple[st
 
 def broken_route(c: Context) -> tuple[str, str] | None:
     """The alarm: the latest concluded canary of a route, handed to a new address, was rejected or lost."""
-    for route in sorted({k.route for k in c.evidence.mail.canaries.values()}):
-        ends = [] if c.waived(f"route:{route}") else concluded(c, route)
+    for route in sorted(c.evidence.mail.routes):
+        ends = [] if c.waived(f"route:{route}") else latest(c, route, 1)
         if ends and ends[-1][1] in ("rejected", "lost") and _handed_to_new(c, ends[-1][0]):
             return route, ends[-1][1]
     return None
@@ -95,7 +104,7 @@ def _handed_to_new(c: Context, canary: Canary) -> bool:
 
 def quiet(c: Context) -> Finding:
     """No mail taken by old during ``quiet_for`` of covered time, and the share bound or the ceiling."""
-    covered = c.evidence.mail.watched("old", c.plan, c.evidence.waived)
+    covered = c.watched("old")
     if not covered:
         return found("quiet", "unknown", "unwatched")
     counted = _demonstrated(c, covered)
@@ -103,7 +112,7 @@ def quiet(c: Context) -> Finding:
     since = [t for t in c.hits if change is not None and t.end > change and t.at <= c.now]
     begin = max([change if change is not None else c.now, *(t.end for t in since)])
     calm = counted.within(begin, c.now + 1)
-    c.bound = _bound(c, since, covered, calm)
+    c.bound = _bound(c, [t.at for t in since], covered, calm)
     fresh_ms = int(c.policy.freshness * 1000)
     last = covered.last() or 0
     if not covered.touches(c.now - fresh_ms, c.now + 1):
@@ -112,10 +121,57 @@ def quiet(c: Context) -> Finding:
     return _calm_enough(c, calm, since)
 
 
+def quiet_state(c: Context) -> State:
+    """The state alone, as :func:`quiet` gives it; what cannot decide is not worked out."""
+    covered = c.watched("old")
+    if not covered:
+        return "unknown"
+    fresh_ms, last = int(c.policy.freshness * 1000), covered.last() or 0
+    c.restless = last > c.now
+    if not covered.touches(c.now - fresh_ms, c.now + 1):
+        return "unknown"
+    c.due(last + fresh_ms)
+    change, ended = c.evidence.change, _last_end(c)
+    if change is None:
+        return "unmet"
+    begin, wanted = max(change, ended), float(c.policy.quiet_for)
+    if c.now + 1 - begin < wanted * 1000:
+        return "unmet"
+    calm = _demonstrated(c, covered).within(begin, c.now + 1)
+    quiet_s = calm.total() / 1000
+    if quiet_s < wanted:
+        return "unmet"
+    if c.arrivals_met and quiet_s >= _ceiling(c):
+        return "met"
+    if not calm and ended:
+        return quiet(c).state
+    bound = _bound(c, [], covered, calm)
+    return "met" if bound is not None and bound <= c.policy.share_bound else "unmet"
+
+
+def _last_end(c: Context) -> int:
+    """When the last hit since the change was over, of those that there are by now; 0: there is none."""
+    change, latest_end = c.evidence.change, 0
+    if change is None:
+        return 0
+    for at, end, client, _ in reversed(c.evidence.mail.hits):
+        if at + STAMP <= max(change, latest_end):
+            break
+        if c.waived(f"sender:{client}"):
+            continue
+        if c.due(at) <= c.now and end > change:
+            latest_end = max(latest_end, end)
+    return latest_end
+
+
+def _ceiling(c: Context) -> float:
+    return 3 * float(c.policy.quiet_for) if c.policy.quiet_ceiling is None else float(c.policy.quiet_ceiling)
+
+
 def _calm_enough(c: Context, calm: Intervals, since: list[Taken]) -> Finding:
     quiet_s = calm.total() / 1000
     wanted = float(c.policy.quiet_for)
-    ceiling = 3 * wanted if c.policy.quiet_ceiling is None else float(c.policy.quiet_ceiling)
+    ceiling = _ceiling(c)
     low = c.bound is not None and c.bound <= c.policy.share_bound
     args: dict[str, Any] = {"quiet": quiet_s, "wanted": wanted, "bound": _percent(c.bound)}
     if quiet_s >= wanted and (low or (quiet_s >= ceiling and c.arrivals_met)):
@@ -151,7 +207,7 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{percent_up(share)} %"
 
 
-def _bound(c: Context, since: list[Taken], covered: Intervals, calm: Intervals) -> float | None:
+def _bound(c: Context, since: list[int], covered: Intervals, calm: Intervals) -> float | None:
     """The bound over the calm; while there is no calm, the Poisson limit over all time since the change."""
     base = c.baseline
     change = c.evidence.change
@@ -160,24 +216,38 @@ def _bound(c: Context, since: list[Taken], covered: Intervals, calm: Intervals) 
     if calm or not since:
         return share_bound(0, _expected(c, base, calm), c.policy.confidence)
     window = covered.within(change, c.now + 1)
-    inside = sum(window.covers(t.at) for t in since)
+    inside = sum(map(window.covers, since))
     return share_bound(inside, _expected(c, base, window), c.policy.confidence)
 
 
 def _expected(c: Context, base: Baseline, spans: Intervals) -> float:
     """The smaller of the baseline's expectation and the outside mail that new took in the same time."""
-    outside = sum(spans.covers(t.at) for t in arrived(c))
-    return min(base.expects(spans), float(outside))
+    outside = c.evidence.mail.outside
+    taken = sum(bisect_left(outside, end) - bisect_left(outside, begin) for begin, end in spans)
+    return min(base.expects(spans), float(taken))
 
 
 def _demonstrated(c: Context, covered: Intervals) -> Intervals:
     """With a ``to-old`` route, only time between two of its canaries that were both seen on old counts."""
     if "to-old" not in c.plan.routes or c.waived("route:to-old"):
         return covered
+    if c.memo is None:
+        return covered.meet(_proven(c))
+    proof, version = c.memo.proof, c.evidence.mail.proof_version
+    if proof is None or proof.version != version or proof.due <= c.now:
+        before, c.deadlines = c.deadlines, set()
+        spans = _proven(c)
+        proof = c.memo.proof = Proof(version, min(c.deadlines, default=NEVER), spans)
+        c.deadlines = before
+    c.due(proof.due)
+    return covered.meet(proof.spans)
+
+
+def _proven(c: Context) -> Intervals:
+    """The time between two canaries, at most ``sensitivity`` apart, that were both seen on old."""
     longest = c.policy.sensitivity * 1000
     proven, before = Intervals(), None
-    sent = [k for k in c.evidence.mail.canaries.values() if k.route == "to-old" and k.sent is not None]
-    for canary in sorted(sent, key=lambda k: (k.sent or 0, k.canary)):
+    for canary in c.evidence.mail.routes.get("to-old", ()):
         at = canary.sent or 0
         if not _detected(c, canary):
             if fate(c, canary) == "lost":
@@ -186,7 +256,7 @@ def _demonstrated(c: Context, covered: Intervals) -> Intervals:
         if before is not None and at - before <= longest:
             proven.add(before, at)
         before = at
-    return covered.meet(proven)
+    return proven
 
 
 def _detected(c: Context, canary: Canary) -> bool:
@@ -195,7 +265,7 @@ def _detected(c: Context, canary: Canary) -> bool:
         return True
     at = canary.sent or 0
     limit = at + int(c.policy.canary_deadline * 1000)
-    return any(at - 5000 <= seen <= limit for seen in c.evidence.mail.sensed)
+    return c.evidence.mail.sensed_between(at - 5000, limit)
 
 
 # -- stragglers and arrivals -----------------------------------------------------------------------
@@ -208,13 +278,25 @@ def missing_on_new(c: Context) -> list[Taken]:
         t for t in c.evidence.mail.old
         if first is not None and t.end > first and t.disposition == "delivered"
         and not c.waived(f"sender:{t.client}") and not any(c.waived(n) for n in t.names)
-        and not _on_new(c, t)
+        and not c.evidence.mail.on_new(t)
     ]  # fmt: skip
 
 
-def _on_new(c: Context, taken: Taken) -> bool:
-    keys = (taken.message_id, taken.digest)
-    return any((taken.recipient.lower(), key) in c.evidence.mail.arrived for key in keys if key)
+def stragglers_state(c: Context) -> State:
+    """The state alone, as :func:`stragglers` gives it."""
+    mail, first = c.evidence.mail, c.evidence.first_change
+    if first is None:
+        return "unknown"
+    for _, place in reversed(mail.lacking):
+        t = mail.old[place]
+        if t.end > first and not c.waived(f"sender:{t.client}") and not any(map(c.waived, t.names)):
+            return "unmet"
+    watch = mail.any_watch("old")
+    if not watch.touches(first, c.now + 1):
+        c.restless = (watch.last() or 0) > c.now
+        return "unknown"
+    named = any(s.startswith("message:") for s in c.evidence.waivers)
+    return stragglers(c).state if named else "met"
 
 
 def stragglers(c: Context) -> Finding:
@@ -248,21 +330,26 @@ def arrived(c: Context) -> list[Taken]:
 def arrivals(c: Context) -> Finding:
     """Since the horizon new took real outside mail: silence on old means nothing if mail is lost."""
     watched = c.evidence.mail.any_watch("new")
-    fresh_ms = int(c.policy.freshness * 1000)
+    fresh_ms, last = int(c.policy.freshness * 1000), watched.last() or 0
     refused = _refused(c)
     if refused is not None:
         return found("arrivals", "unmet", "refused", account=refused)
+    c.restless = last > c.now
     if not watched.touches(c.now - fresh_ms, c.now + 1):
         return found("arrivals", "unknown", "unwatched")
-    c.due((watched.last() or 0) + fresh_ms)
+    c.due(last + fresh_ms)
     if c.horizon is None or c.evidence.change is None:
         return found("arrivals", "unknown", "no_horizon")
-    if c.now < c.horizon:
+    if c.now < c.due(c.horizon):
         return found("arrivals", "unmet", "early", until=when(c.horizon))
     base = c.baseline
     expected = base.expects(watched.within(c.horizon, c.now + 1)) if base else 0.0
     needed = max(3, ceil(expected / 4 - 1e-9))
-    count = sum(c.horizon <= t.at <= c.now for t in arrived(c))
+    outside = c.evidence.mail.outside
+    upto = bisect_right(outside, c.now)
+    count = max(0, upto - bisect_left(outside, c.horizon))
+    if upto < len(outside):
+        c.due(outside[upto])  # a stamp of the near future
     c.arrivals_met = count >= needed
     state: State = "met" if c.arrivals_met else "unmet"
     return found("arrivals", state, "met" if c.arrivals_met else "few", count=count, needed=needed)
@@ -270,18 +357,12 @@ def arrivals(c: Context) -> Finding:
 
 def _refused(c: Context) -> str | None:
     """An account of the plan that new does not know, or a baseline recipient whom it turns away."""
-    for account in c.plan.accounts:
-        state = c.evidence.mail.accounts.get(("new", account))
-        if state is not None and state[1] == "missing" and not c.waived(f"account:{account}"):
-            return account
-    change = c.evidence.change
+    mail, change = c.evidence.mail, c.evidence.change
+    if mail.missing:
+        for account in c.plan.accounts:
+            if account in mail.missing and not c.waived(f"account:{account}"):
+                return account
     if change is None:
         return None
-    known = {
-        t.recipient.lower() for t in c.evidence.mail.old if t.at < change and t.disposition != "rejected"
-    }
-    latest: dict[str, Taken] = {}
-    for taken in sorted(c.evidence.mail.new, key=lambda t: (t.at, t.disposition == "rejected")):
-        latest[taken.recipient.lower()] = taken
-    turned = (r for r, t in latest.items() if t.disposition == "rejected" and r in known)
-    return next((r for r in turned if r and not c.waived(f"account:{r}")), None)
+    turned = (r for r in mail.turned if mail.boxes[r] and mail.boxes[r][0] < change)
+    return min((r for r in turned if r and not c.waived(f"account:{r}")), default=None)

@@ -100,6 +100,7 @@ class Gates:
     def __init__(self, gap: float) -> None:
         self._gap = gap
         self._free: dict[str, float] = defaultdict(float)
+        self._queues: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def slot(self, platform: str, now: float, questions: int = 1) -> float:
         """From when on so many questions, a gap apart, are this caller's alone; not before ``now``."""
@@ -112,9 +113,13 @@ class Gates:
         self._free[platform] += self._gap * max(0, more)
 
     async def enter(self, platform: str, questions: int = 1) -> None:
-        """Wait for one's slot."""
-        now = time.monotonic()
-        await asyncio.sleep(self.slot(platform, now, questions) - now)
+        """Wait for one's slot. Counted from when it really began: who wakes late brings no burst after it."""
+        async with self._queues[platform]:
+            wait = 1.0
+            while wait > 0:
+                wait = self._free[platform] - time.monotonic()
+                await asyncio.sleep(max(0.0, wait))
+            self.slot(platform, time.monotonic(), questions)
 
 
 async def again_and_again(

@@ -179,7 +179,7 @@ UI: dict[str, str] = {
     "ui.mailbox.ok": "ok",
     "ui.mailbox.missing": "missing",
     "ui.mailbox.refused": "refused",
-    "ui.mailbox.unreachable": "unreachable",
+    "ui.mailbox.unreachable": "no answer",
     "ui.mailbox.unwatched": "unwatched",
     # Log
     "ui.title.log": "Event log",

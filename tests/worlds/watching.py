@@ -74,7 +74,6 @@ class Watching:
     turned: float | None = None
     _read: float = 0.0  # up to where the log or the mailboxes were read
     _canary: int = 0
-    _canary_at: float = -inf
     _pending: list[tuple[float, str, str, str]] = field(default_factory=list)
     _rescues: list[Taken] = field(default_factory=list)
     _waived: bool = False
@@ -159,8 +158,7 @@ class Watching:
                 self._resolver(t, listed, self._draws(t, listed))
         if not self._away(t, "offline"):
             self._land(t)
-            if t - self._canary_at >= CANARY_EVERY or self.world.watch.tick >= CANARY_EVERY:
-                self._canaries(t)
+            self._canaries(t)
         self._read_mail(t, mail)
 
     def _said(self, t: float) -> None:
@@ -288,7 +286,6 @@ class Watching:
 
     def _canaries(self, t: float) -> None:
         world, chance = self.world, self.world.chance
-        self._canary_at = t
         account = ACCOUNTS[self._canary % 2]
         by_dns = world.old_cache.ask(t).leads or "old"
         trapped = t < world.times.changes[0] or world.trapped(t)
