@@ -56,7 +56,8 @@ def play(kind: Kind, seed: int, number: int) -> Score:
     else:
         seen, saids = _live(world, watching)
     post.until(world.times.ends)
-    truth = Truth(world, post.taken)
+    told = world.times.changes[0]
+    truth = Truth(world, post.taken, told if world.watch.says_so else max(told, watching.served_new or told))
     safe = [j for j in saids if j.verdict == "safe"]
     rows = {OURS: _ours(world, truth, safe)}
     people = Seen.of(world, seen, post.taken)

@@ -23,8 +23,12 @@ host keeps mail of its own users; a message lies on old alone; more legitimate m
 
 @dataclass(slots=True)
 class Truth:
+    """``known``: when the watch knew of the change, be it told or seen: the verdict's stragglers, as the
+    requirement defines them, are what old took since then. Mail from before is the operator's to carry over."""
+
     world: World
     taken: list[Taken]
+    known: float
 
     def __post_init__(self) -> None:
         for cache in self._caches():
@@ -70,11 +74,11 @@ class Truth:
         return any(c.old_at(t) and not c.behaved for c in self.world.unlisted)
 
     def stranded(self, t: float) -> list[Taken]:
-        """Legitimate messages that old took since the change and that new lacks at ``t``."""
-        first = self.world.times.changes[0]
+        """Legitimate messages that old took since the change was known and that new lacks at ``t``."""
         return [
-            m for m in self.taken
-            if first <= m.at <= t and m.side == "old" and m.disposition == "delivered" and m.rescued > t
+            m
+            for m in self.taken
+            if self.known <= m.at <= t and m.side == "old" and m.disposition == "delivered" and m.rescued > t
             and m.sender.legitimate
         ]  # fmt: skip
 

@@ -88,6 +88,8 @@ class Watching:
         due: list[tuple[float, int]] = [(0.0, -1)]
         if world.watch.live:
             heappush(due, (PIECE, -2))
+        if world.watch.says_so:
+            heappush(due, (world.times.changes[0], -3))
         while due:
             t, which = heappop(due)
             if t > world.times.ends:
@@ -98,6 +100,9 @@ class Watching:
                 heappush(due, (t + world.watch.tick, -1))
                 for k, listed in enumerate(world.listed):
                     self._run_out(t, k, listed, due)
+            elif which == -3:
+                self._unread.extend(mail)
+                self._operator(t, "cutover", "", "the MX is changed")
             elif which == -2:
                 self._read_mail(t, mail)
                 heappush(due, (t + PIECE, -2))
@@ -168,11 +173,10 @@ class Watching:
             self._waived = True
             for sender in self.world.senders:
                 if sender.nature == "spam":
-                    self.seen.append(
-                        Operator(
-                            at=moment(t), action="waive", subject=f"sender:{sender.client}", reason="spam"
-                        )
-                    )
+                    self._operator(t, "waive", f"sender:{sender.client}", "spam")
+
+    def _operator(self, t: float, action: Any, subject: str, reason: str) -> None:
+        self.seen.append(Operator(at=moment(t), action=action, subject=subject, reason=reason))
 
     # -- DNS -----------------------------------------------------------------------------------------
 

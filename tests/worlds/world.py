@@ -70,6 +70,7 @@ class Watch:
     jump: float
     jump_at: float
     shuffled: bool
+    says_so: bool
 
 
 @dataclass(slots=True)
@@ -297,5 +298,6 @@ def _watch(d: Draws, times: Timeline) -> Watch:
     gap = Span(begin, begin + d.number("watch", "away_for")) if away != "no" else Span(inf, inf)
     return Watch(
         tick, d.number("watch", "history"), d.happens("watch", "mailboxes"), d.happens("watch", "to_old"),
-        d.happens("watch", "live"), away, gap, jump, begin, bool(d.number("watch", "shuffled")),
+        d.happens("watch", "live"), away, gap, jump, max(begin, 60 - jump), bool(d.number("watch", "shuffled")),
+        d.happens("watch", "says_so"),
     )  # fmt: skip
