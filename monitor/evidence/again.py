@@ -129,7 +129,7 @@ class Again:
             if sample.expires > known.old_until:
                 known.old_until = sample.expires
             if not self._dns.resolver_outlived:
-                self._dns.outlives(sample)
+                self._dns.outlives(sample, form.plan)
 
 
 def _placed(cache: Cache, sample: Sample) -> int | None:

@@ -318,7 +318,7 @@ class Dns:
         if turned is not None and sample.at >= turned:
             known.draws += 1
         if sample.old:
-            self._old(known, sample, placed.cache)
+            self._old(known, sample, placed.cache, plan)
 
     def _keep(self, known: Resolver, sample: Sample, needed: int) -> None:
         """Samples stand in order of time; at one instant the unsafe one counts as the later."""
@@ -329,10 +329,10 @@ class Dns:
         if needed > long or rank(known.samples[-2]) > rank(sample):
             known.samples = deque(sorted(known.samples, key=rank), maxlen=max(long, needed))
 
-    def _old(self, known: Resolver, sample: Sample, cache: Cache) -> None:
+    def _old(self, known: Resolver, sample: Sample, cache: Cache, plan: Plan) -> None:
         """What an old answer announces: when it must be gone, unless it is stale already."""
         if not self.resolver_outlived:
-            self.outlives(sample)
+            self.outlives(sample, plan)
         if known.last_old is None or sample.at >= known.last_old.at:
             known.last_old = sample
         if sample.over:
@@ -383,8 +383,11 @@ class Dns:
             known.hosts[name, seen.type] = max(before, until)
             known.old_until = max(known.old_until, until)
 
-    def outlives(self, sample: Sample) -> None:
-        """A resolver shows more life than any authority gives this answer: its TTL was lowered lately."""
+    def outlives(self, sample: Sample, plan: Plan) -> None:
+        """A resolver shows more life than any authority gives this answer: its TTL was lowered lately.
+
+        What an authority was seen to give before, for as long as a cache may have that, is given as well.
+        """
         if self._given is None:
             self._given = {}
         most = self._given.get(sample.rrset)
@@ -394,9 +397,14 @@ class Dns:
                 if kind == "MX" and set(rrset) == set(sample.rrset)
             ]  # fmt: skip
             most = self._given[sample.rrset] = max(given) * 1000 if given else NEVER
-        if sample.ttl > most:
+        if sample.ttl > most and not self._explained(sample, plan):
             self.resolver_outlived = True
             self.touched |= HORIZON
+
+    def _explained(self, sample: Sample, plan: Plan) -> bool:
+        key = (host_name(plan.domain), "MX")
+        runs = (run for known in self.authorities.values() for run in known.runs.get(key, ()))
+        return any(_explains(run, sample) for run in runs)
 
     # -- the horizon's ground --------------------------------------------------------------------
 
@@ -438,6 +446,12 @@ def _said_again(known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) ->
 def _has_data(seen: AuthorityAnswer) -> bool:
     """Whether it says what the name has; a bogus answer says it to those who do not validate."""
     return seen.outcome in USABLE or (seen.outcome == "bogus" and bool(seen.rrset))
+
+
+def _explains(run: Run, sample: Sample) -> bool:
+    """Whether a cache may have fetched this answer while an authority was seen to give it this TTL."""
+    longest = run.ttl_ms + TOLERANCE
+    return sample.ttl <= longest and (run.ended is None or sample.expires <= run.ended + longest)
 
 
 def _by_hosts(known: Resolver, rrset: tuple[str, ...], plan: Plan) -> bool:
