@@ -59,6 +59,11 @@ _QMAIL: Final = re.compile(
     rb"(?:new msg|info msg|end msg|bounce msg|starting delivery|delivery|triple bounce:|status: local"
     rb"|tcpserver:) "
 )
+_EXIM: Final = re.compile(
+    rb"(?:\[\d+\] )?(?:[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}) |H=|U="
+    rb"|SMTP |exim |cwd=|Start queue run|End queue run|no MAIL in|no host name found|[a-z_]+ authenticator )"
+)
+_SHORT: Final = re.compile(rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d ")
 _DOVECOT: Final = re.compile(rb"(?:Info: |dovecot: )*(?:lmtp|lda|deliver|sieve)\(")
 _EXCHANGE: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z,")
 _HARAKA: Final = re.compile(rb"\[[A-Z]+\] \[|level=[A-Z]+ ")
@@ -198,6 +203,9 @@ class MailLog:
 
     def _split(self, line: bytes) -> tuple[str, bytes, bytes, bytes] | None:
         """(format, tag, process, text) of a line that belongs to one."""
+        bare = _SHORT.match(line)
+        if bare is not None and _DOVECOT.match(line, bare.end()):
+            return "dovecot", b"", b"", line[bare.end() :]
         header = _SYSLOG.match(line)
         if header is None:
             return self._own(line)
@@ -221,7 +229,8 @@ class MailLog:
             return "dovecot", b"", b"", text
         if line[10:11] == b"T":
             return ("haraka", b"", b"", text) if _HARAKA.match(text) else None
-        return ("exim", b"", b"", text) if line[10:11] == b" " and b"-login: " not in line else None
+        exim = line[10:11] == b" " and ("exim" in self._heard or _EXIM.match(text) is not None)
+        return ("exim", b"", b"", text) if exim and b"-login: " not in line else None
 
     # -- going on after a stop ------------------------------------------------------------------------
 

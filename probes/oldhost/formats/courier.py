@@ -57,7 +57,7 @@ class Courier(Format):
             return self._started(said)
         ended = _ENDED.match(said.text)
         if ended is not None:
-            self.mail.removed(text(ended[1]), said.since)
+            self.gone(text(ended[1]), said.since)
         return True
 
     def _arrival(self, said: Said) -> bool:
@@ -71,13 +71,7 @@ class Courier(Format):
         auth = found[2] or (m[1] if (m := _AUTH.search(received)) else None)
         helo = _HELO.match(received)
         kind = "local" if client is None else self.from_client(client, auth is not None)
-        known = self.mail.get(queue_id)
-        if known is not None and known.kind == "internal" and not known.bounce:
-            message = known  # its lines out of order
-            message.kind, message.client = kind, client
-        else:
-            message = self.arrived(queue_id, kind, said, client)
-        message.helo = text(helo[1]) if helo else None
+        message = self.arrived(queue_id, kind, said, client, text(helo[1]) if helo else None)
         self.accept(message, message.began)
         self.queued_as(message, queue_id.partition(".")[2])
         if auth:

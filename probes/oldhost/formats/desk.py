@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from probes.observation import Side, now
 from probes.oldhost.deliveries import spelled
-from probes.oldhost.inflight import InFlight
+from probes.oldhost.inflight import GRACE, InFlight
 from probes.oldhost.lines import Service, text
 from probes.oldhost.message import SEEN_LIMIT, Fate, Kind, Message, State
 from probes.oldhost.names import canonical, domain_forms, loopback
@@ -132,10 +132,21 @@ class Format:
     def arrived(
         self, queue_id: str, kind: Kind, said: Said, client: str | None = None, helo: str | None = None
     ) -> Message:
-        """A message begins; whether it is accepted is another question."""
-        message = self.mail.open(queue_id, kind, said.at, said.since)
+        """A message begins; whether it is accepted is another question. A line of it that came before this
+        one began it as nobody's."""
+        known = self.mail.get(queue_id)
+        if known is None or not self._nobodys(known, said.at):
+            message = self.mail.open(queue_id, kind, said.at, said.since)
+        else:
+            message, message.kind = known, kind
         message.client, message.helo = client, helo
         return message
+
+    def _nobodys(self, message: Message, at: int) -> bool:
+        unnamed = message.message_id is None and message.client is None and not message.bounce
+        return (
+            unnamed and message.kind == "internal" and not message.told and abs(at - message.began) <= GRACE
+        )
 
     def from_client(self, client: str | None, submission: bool = False) -> Kind:
         if submission:
@@ -174,6 +185,13 @@ class Format:
         name = spelled(recipient)
         if self.desk.ours(recipient) and name not in message.fates:
             message.note(name, "", ("deferred", QUEUED, ""), since)
+
+    def gone(self, queue_id: str, since: int) -> None:
+        """It left the queue; where a recipient's delivery was not heard of, its line may still come."""
+        message = self.mail.get(queue_id)
+        if message is not None:
+            known = all(set(targets) != {""} for targets in message.fates.values())
+            self.mail.removed(queue_id, since, settled=known)
 
     def saw(self, message: Message, recipient: str) -> None:
         """One of the recipients that ``message.nrcpt`` counts."""

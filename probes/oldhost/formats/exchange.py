@@ -108,7 +108,7 @@ class Exchange(Format):
         fates = [f[0] for targets in message.fates.values() for f in targets.values()]
         if fates and "deferred" not in fates:
             for queue_id in list(message.ids):
-                self.mail.removed(queue_id, said.since)
+                self.gone(queue_id, said.since)
 
     def _fate(self, event: str, state: str, row: dict[str, str]) -> Fate:
         if event in ("SEND", "SENDEXTERNAL"):

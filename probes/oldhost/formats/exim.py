@@ -95,7 +95,7 @@ class Exim(Format):
         elif what in _ARROWS:
             return self._delivery(queue_id, what, rest[3:], said)
         elif rest.startswith(b"Completed"):
-            self.mail.removed(queue_id, said.since)
+            self.gone(queue_id, said.since)
         else:
             self._after_data(queue_id, rest, said)
         return True

@@ -37,6 +37,7 @@ class Haraka(Format):
         self._clients: dict[str, str] = {}  # connection -> client
         self._recipients: dict[str, list[str]] = {}  # transaction -> who may get it
         self._names: dict[str, str] = {}  # transaction -> Message-ID
+        self._over: dict[str, int] = {}  # connection -> when it ended
 
     def read(self, said: Said) -> bool:
         found = _DEFAULT.match(said.text)
@@ -61,7 +62,11 @@ class Haraka(Format):
         if word == b"connect":
             remember(self._clients, _connection(uuid), text(fields.get("ip", b""), 64))
         elif word == b"message" and "mid" in fields:
-            remember(self._names, uuid, text(fields["mid"]))
+            taken = self.mail.get(uuid)
+            if taken is not None:
+                self.identified(taken, text(fields["mid"]))
+            else:
+                remember(self._names, uuid, text(fields["mid"]))
         elif word == b"queue":
             self._queue(uuid, fields, said)
         elif word == b"disconnect":
@@ -74,7 +79,11 @@ class Haraka(Format):
             return False
         fields = {text(m[1]): m[2] for m in reversed(list(_FIELD.finditer(rest, who.end())))}
         code = _CODES.get(fields.get("code", b""))
-        if code == "":
+        taken = self.mail.get(uuid)
+        if code == "" and taken is not None:
+            taken.nrcpt += 1
+            self._for(taken, bare(who[1]), said)
+        elif code == "":
             listed = self._recipients.get(uuid, [])
             remember(self._recipients, uuid, [*listed[-999:], bare(who[1])])
         elif code:
@@ -102,8 +111,13 @@ class Haraka(Format):
             message = self.identified(message, name)
         message.nrcpt = len(recipients)
         for one in recipients:
-            self.saw(message, one)
-            self.tried(message, one, "", ("delivered", "", ""), said.since, uuid)
+            self._for(message, one, said)
+        if _connection(uuid) in self._over:
+            self.gone(uuid, said.since)
+
+    def _for(self, message: Message, recipient: str, said: Said) -> None:
+        self.saw(message, recipient)
+        self.tried(message, recipient, "", ("delivered", "", ""), said.since, message.root)
 
     def _refused(self, uuid: str, client: str | None, name: str | None, said: Said) -> Message:
         canary = name is not None and self.desk.recognise(name) is not None
@@ -112,18 +126,16 @@ class Haraka(Format):
 
     def _disconnect(self, uuid: str, fields: dict[str, bytes], said: Said) -> None:
         """The connection's last word knows its HELO, and whether it was let relay (by a login)."""
-        self._clients.pop(_connection(uuid), None)
+        remember(self._over, _connection(uuid), said.at)
         last = uuid.rpartition(".")[2]
         for number in range(1, min(int(last), 100) + 1 if last.isdigit() and len(last) < 6 else 1):
             one = f"{_connection(uuid)}.{number}"
-            self._recipients.pop(one, None)
-            self._names.pop(one, None)
             message = self.mail.get(one)
             if message is not None:
                 message.helo = text(_bare(fields.get("helo", b""))) or None
                 if fields.get("relay") == b"Y" and message.kind == "outside":
                     message.kind = "submission"
-                self.mail.removed(one, said.since)
+                self.gone(one, said.since)
 
     def _outbound(self, uuid: str, rest: bytes, said: Said) -> bool:
         """ "delivered file=… domain=… host=… ip=… response=…": under the transaction's id and a number."""
@@ -151,7 +163,8 @@ class Haraka(Format):
 
     def state(self) -> dict[str, Any]:
         return {
-            **super().state(), "clients": self._clients, "recipients": self._recipients, "names": self._names
+            **super().state(), "clients": self._clients, "recipients": self._recipients,
+            "names": self._names, "over": self._over,
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -159,6 +172,7 @@ class Haraka(Format):
         self._clients = {str(k): str(v) for k, v in state["clients"].items()}
         self._recipients = {str(k): [str(one) for one in v] for k, v in state["recipients"].items()}
         self._names = {str(k): str(v) for k, v in state["names"].items()}
+        self._over = {str(k): int(v) for k, v in state["over"].items()}
 
 
 def _connection(uuid: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from probes.oldhost.formats.desk import Desk, Format, Said, bare, remember
 from probes.oldhost.lines import address, text
-from probes.oldhost.message import Fate
+from probes.oldhost.message import Fate, Kind
 
 _LINE: Final = re.compile(rb"([0-9a-f]{16}) (smtp|mda|mta) (?:event=)?([a-z-]+)(?: (.*))?$")
 _FIELD: Final = re.compile(rb'([a-z-]+)=(<.*?>(?=,? |$)|"(?:[^"\\]|\\.)*"|[^ ]*)')
@@ -35,6 +35,7 @@ class OpenSmtpd(Format):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self._sessions: dict[str, list[str]] = {}  # session -> [client or "local", user]
+        self._orphans: dict[str, str] = {}  # session whose first line is still to come -> msgid
         self._settled: dict[str, list[str]] = {}  # msgid -> envelopes that are done
 
     def read(self, said: Said) -> bool:
@@ -51,9 +52,7 @@ class OpenSmtpd(Format):
 
     def _smtp(self, session: str, event: bytes, fields: dict[str, bytes], said: Said) -> bool:
         if event == b"connected":
-            remember(self._sessions, session, [text(fields.get("address", b""), 64), ""])
-        elif event == b"disconnected" or event == b"closed":
-            self._sessions.pop(session, None)
+            self._connected(session, text(fields.get("address", b""), 64), said)
         elif event == b"authentication" and fields.get("result", b"ok").strip(b'"') in (b"ok", b"success"):
             self._sessions.setdefault(session, ["", ""])[1] = text(fields.get("user", b""))
         elif event == b"message":
@@ -65,6 +64,12 @@ class OpenSmtpd(Format):
                 session, _quoted(fields.get("command", b"")), _quoted(fields.get("result", b"")), said
             )
         return True
+
+    def _connected(self, session: str, place: str, said: Said) -> None:
+        remember(self._sessions, session, [place, ""])
+        waiting = self._orphans.pop(session, "")
+        if waiting and self.mail.get(waiting) is not None:
+            self._open(session, waiting, said)
 
     def _message(self, session: str, fields: dict[str, bytes], said: Said) -> bool:
         msgid = text(fields.get("msgid", b""))
@@ -78,16 +83,18 @@ class OpenSmtpd(Format):
         return True
 
     def _open(self, session: str, msgid: str, said: Said) -> None:
+        known = self.mail.get(msgid)
+        if known is not None and known.kind != "internal":
+            return
         place, user = self._sessions.get(session, ["", ""])
         local = place.startswith("local") or place.startswith("/")
         client = None if local else address(place.encode())
-        known = self.mail.get(msgid)
-        kind = "local" if local else self.from_client(client, bool(user)) if client else "internal"
-        if known is not None and known.kind == "internal" and not known.nrcpt:
-            message = known  # its lines out of order
-            message.kind, message.client = kind, client
-        else:
-            message = self.arrived(msgid, kind, said, client)
+        kind: Kind = "local"
+        if not local:
+            kind = self.from_client(client, bool(user)) if client else "internal"
+        message = self.arrived(msgid, kind, said, client)
+        if session not in self._sessions:
+            remember(self._orphans, session, msgid)
         self.accept(message, message.began)
         self.queued_as(message, msgid)
         if user:
@@ -149,7 +156,7 @@ class OpenSmtpd(Format):
         remember(self._settled, msgid, [*done, evpid])
         if 0 < count <= len(done) + 1:
             self._settled.pop(msgid, None)
-            self.mail.removed(msgid, said.since)
+            self.gone(msgid, said.since)
 
     def _refusal(self, session: str, command: bytes, reply: bytes, said: Said) -> None:
         rcpt = _RCPT.match(command)
@@ -171,7 +178,7 @@ class OpenSmtpd(Format):
         return b"to=<" not in line
 
     def _old_session(self, found: re.Match[bytes], said: Said) -> bool:
-        remember(self._sessions, text(found[1]), [text(found[2], 64), ""])
+        self._connected(text(found[1]), text(found[2], 64), said)
         return True
 
     def _old_login(self, found: re.Match[bytes], said: Said) -> bool:
@@ -203,11 +210,17 @@ class OpenSmtpd(Format):
     # -- going on after a stop --------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "sessions": self._sessions, "settled": self._settled}
+        return {
+            **super().state(),
+            "sessions": self._sessions,
+            "settled": self._settled,
+            "orphans": self._orphans,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._sessions = {str(s): [str(one[0]), str(one[1])] for s, one in state["sessions"].items()}
+        self._orphans = {str(s): str(m) for s, m in state["orphans"].items()}
         self._settled = {str(m): [str(one) for one in done] for m, done in state["settled"].items()}
 
 

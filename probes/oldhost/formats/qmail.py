@@ -50,6 +50,7 @@ class Qmail(Format):
         self._numbers: dict[str, str] = {}  # message number -> its queue id here
         self._qps: dict[str, str] = {}  # qmail-queue's process -> queue id
         self._deliveries: dict[str, tuple[str, str, bool]] = {}  # number -> (queue id, recipient, remote)
+        self._early: dict[str, tuple[int, str, str]] = {}  # delivery's end that came before its begin
         self._bounces: dict[str, int] = {}  # qp of a bounce -> when
         self._sessions: dict[int, Session] = {}
         self._uids: dict[str, int] = {}  # uid -> how many messages of it came with a session
@@ -86,6 +87,7 @@ class Qmail(Format):
             session.queued = True
             self._uids[uid] = self._uids.get(uid, 0) + 1
         kind = self._kind(session, uid)
+        self._begun_without(number + suffix, queue_id)
         message = self.arrived(queue_id, kind, said, session.client if session else None)
         if qp in self._bounces and found[2] == b"":
             message.kind, message.bounce = "internal", True
@@ -94,6 +96,17 @@ class Qmail(Format):
         remember(self._numbers, number + suffix, queue_id)
         remember(self._qps, qp, queue_id)
         return True
+
+    def _begun_without(self, number: str, queue_id: str) -> None:
+        """Its delivery's line came before the one that tells its ``qp``."""
+        known = self.mail.get(number)
+        if known is not None and not known.told:
+            self.mail.continue_as(known, queue_id)
+            known.ids.discard(number)
+            known.root = queue_id
+            for key, (at, recipient, remote) in self._deliveries.items():
+                if at == number:
+                    self._deliveries[key] = (queue_id, recipient, remote)
 
     def _kind(self, session: Session | None, uid: str) -> Kind:
         if session is not None:
@@ -121,7 +134,11 @@ class Qmail(Format):
         recipient, remote = self._mailbox(text(found[4])), found[3] == b"remote"
         if message.root == queue_id:
             self.expect(message, recipient, said.since)
-        remember(self._deliveries, text(found[1]) + suffix, (queue_id, recipient, remote))
+        key = text(found[1]) + suffix
+        remember(self._deliveries, key, (queue_id, recipient, remote))
+        at, how, reply = self._early.pop(key, (0, "", ""))
+        if how and abs(said.at - at) <= GRACE:
+            self._ended(key, how, reply, said)
         return True
 
     def _mailbox(self, recipient: str) -> str:
@@ -134,29 +151,32 @@ class Qmail(Format):
         found = _END.match(line)
         if found is None:
             return False
-        begun = self._deliveries.pop(text(found[1]) + suffix, None)
-        if begun is None:
-            return True
-        queue_id, recipient, remote = begun
+        key, how, reply = text(found[1]) + suffix, text(found[2]), text(found[3].rstrip(b"/"))
+        if key in self._deliveries:
+            self._ended(key, how, reply, said)
+        else:
+            remember(self._early, key, (said.at, how, reply))
+        return True
+
+    def _ended(self, key: str, how: str, reply: str, said: Said) -> None:
+        queue_id, recipient, remote = self._deliveries.pop(key)
         message = self.mail.get(queue_id)
         if message is not None:
             message.touched = said.since
-            how, reply = found[2], text(found[3].rstrip(b"/"))
             self.tried(message, recipient, "", self._fate(message, how, reply, remote), said.since, queue_id)
-        return True
 
-    def _fate(self, message: Message, how: bytes, reply: str, remote: bool) -> Fate:
-        if how != b"success":
-            return ("deferred" if how == b"deferral" else "bounced", reply.replace("_", " "), "")
+    def _fate(self, message: Message, how: str, reply: str, remote: bool) -> Fate:
+        if how != "success":
+            return ("deferred" if how == "deferral" else "bounced", reply.replace("_", " "), "")
         if remote:
             place = _ACCEPTED_BY.match(reply)
             return (self.place(address(place[1].encode()) if place else ""), "", "")
         forwarded = _FORWARDED.search(reply)
         if forwarded is None or int(forwarded[2][:9]) == 0:
             return ("delivered", "", "")
-        child = self.mail.get(self._qps.get(forwarded[4], ""))
+        onward = self._qps.get(forwarded[4], "")
+        child = self.mail.get(onward)
         if child is not None and child is not message and not child.told:
-            onward = next(iter(child.names))
             self.mail.merge(message, child)
             if forwarded[1] == "0" and forwarded[3] == "0":
                 return ("passed", "", onward)
@@ -171,7 +191,7 @@ class Qmail(Format):
                 made.bounce = True
         elif number is not None and line.startswith(b"end"):
             queue_id = self._numbers.pop(text(number[1]) + suffix, "")
-            self.mail.removed(queue_id, said.since)
+            self.gone(queue_id, said.since)
 
     # -- sessions ---------------------------------------------------------------------------------------
 
@@ -210,6 +230,7 @@ class Qmail(Format):
             **super().state(),
             "numbers": self._numbers, "qps": self._qps, "bounces": self._bounces, "uids": self._uids,
             "deliveries": {n: list(one) for n, one in self._deliveries.items()},
+            "early": {n: list(one) for n, one in self._early.items()},
             "sessions": [[s.pid, s.client, s.began, s.ended, s.queued] for s in self._sessions.values()],
         }  # fmt: skip
 
@@ -218,6 +239,7 @@ class Qmail(Format):
         self._numbers, self._qps = dict(state["numbers"]), dict(state["qps"])
         self._bounces, self._uids = dict(state["bounces"]), dict(state["uids"])
         self._deliveries = {n: (str(q), str(r), bool(o)) for n, (q, r, o) in state["deliveries"].items()}
+        self._early = {n: (int(at), str(how), str(reply)) for n, (at, how, reply) in state["early"].items()}
         self._sessions = {int(one[0]): Session(*one) for one in state["sessions"]}
 
 

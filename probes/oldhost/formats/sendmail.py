@@ -69,11 +69,7 @@ class Sendmail(Format):
             self.refused(at, recipient, client, None, reply, queue_id=queue_id)
         login = self._logins.get(text(said.pid))
         user = login[1] if login is not None and login[0] == text(relay) else None
-        message = self.mail.get(queue_id)
-        if message is not None and message.kind == "internal" and not message.nrcpt:
-            message.kind, message.client = self._kind(client, user, fields), client  # its lines out of order
-        else:
-            message = self.arrived(queue_id, self._kind(client, user, fields), said, client)
+        message = self.arrived(queue_id, self._kind(client, user, fields), said, client)
         message.bounce = message.bounce or (message.kind == "own" and fields.get(b"from") == b"<>")
         count = fields.get(b"nrcpts", b"")
         message.nrcpt = int(count) if count.isdigit() and len(count) < 8 else 0
@@ -156,7 +152,7 @@ class Sendmail(Format):
         """Below LogLevel 10 nothing tells that a message left the queue: all that it had did."""
         fates = [fate[0] for targets in message.fates.values() for fate in targets.values()]
         if "deferred" not in fates and 0 < message.nrcpt <= len(message.seen):
-            self.mail.removed(queue_id, said.since)
+            self.gone(queue_id, said.since)
 
     # -- refusals ---------------------------------------------------------------------------------------
 
@@ -178,7 +174,7 @@ class Sendmail(Format):
         elif notice is not None:
             self._notice(queue_id, text(notice[1]), notice[0].endswith(b"clone"), said)
         elif rest.startswith(b"done;"):
-            self.mail.removed(queue_id, said.since)
+            self.gone(queue_id, said.since)
 
     def _notice(self, queue_id: str, other: str, clone: bool, said: Said) -> None:
         """A message that this host made itself, or one that it took in two."""
