@@ -7,15 +7,17 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probes.logformat import LogFormat
 from probes.observation import Policy
 from probes.service import Service
 
 
 class LogSource(Struct, frozen=True, kw_only=True):
-    """The old host's mail log. ``zone`` is an IANA name or None for the watcher's own zone."""
+    """The old host's mail log. ``format``: what wrote it, "auto" where its lines tell. ``zone`` is an IANA
+    name or None for the watcher's own zone."""
 
     path: Path
-    format: Literal["postfix"] = "postfix"
+    format: LogFormat = "auto"
     history: bool = True
     zone: str | None = None
 

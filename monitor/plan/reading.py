@@ -11,6 +11,7 @@ from monitor.plan.mistakes import Wrong, nearest
 from monitor.plan.model import Account, Cadence, Host, LogSource, Relay
 from monitor.plan.resolvers import resolver
 from monitor.plan.table import Table
+from probes.logformat import FORMATS, LogFormat
 from probes.observation import Policy
 from probes.service import Service, Tls
 
@@ -98,10 +99,10 @@ def log(table: Table, base: Path) -> LogSource | None:
     path = path_beside(table, "path", "/var/log/mail.log", base)
     if path is None and "path" not in table:
         table.wrong("path", "is missing", 'write path = "/var/log/mail.log"')
-    table.choice("format", ("postfix",))
+    format = cast("LogFormat", table.choice("format", FORMATS) or "auto")
     history, zone = table.flag("history", True), table.text("zone", _zone, "Asia/Tokyo")
     table.close()
-    return None if path is None else LogSource(path=path, history=history, zone=zone)
+    return None if path is None else LogSource(path=path, format=format, history=history, zone=zone)
 
 
 def _zone(text: str) -> str:

@@ -102,9 +102,10 @@ def _service(table: str, given: str | None, example: str) -> str:
 def _log(known: Known) -> tuple[str, ...]:
     mark = "" if known.log else "# "
     return (
-        "# The old host's Postfix log: who still sends to it. Copied or mounted here, and growing.",
+        "# The old host's mail log: who still sends to it. Copied or mounted here, and growing.",
         f"{mark}[old.log]",
         f"{mark}path = {quoted(known.log or '/var/log/mail.log')}",
+        '# format = "auto"      # or postfix, exim, sendmail, qmail, opensmtpd, courier, haraka ...',
         "# history = true       # read the older log files too: the usual rate of mail",
         '# zone = "Asia/Tokyo"  # of the times in the log, if it is not the zone of this machine',
     )

@@ -198,7 +198,7 @@ class RealWorld:
         assert source is not None  # the schedule asks for none where there is none
         return follow_log(
             source.path, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
-            history=source.history, own=plan.old.addresses, others=plan.new.addresses,
+            format=source.format, history=source.history, own=plan.old.addresses, others=plan.new.addresses,
             poll=plan.cadence.log, coverage=plan.cadence.coverage, position=position,
         )  # fmt: skip
 
