@@ -319,3 +319,21 @@ def test_a_state_kept_before_there_were_other_formats_is_gone_on_with() -> None:
     assert hits(read(POSTFIX[4:], second)) == TAKEN
     with pytest.raises(ValueError, match="not a state"):
         second.restore({"postfix": {}, "desk": {}})
+
+
+def test_a_canary_in_a_log_without_message_ids_is_known_even_if_the_reply_is_heard_of_late() -> None:
+    """The log is read before the reply is on record: such a message waits a moment before it is told of."""
+    replies: dict[str, str] = {}
+    reading = MailLog("example.com", zone="UTC", queued=lambda name, at: replies.get(name))
+    said = by("smtpd[22]", "f09ad866b127b7f4 smtp connected address=203.0.113.77 host=m",
+              "f09ad866b127b7f4 smtp message msgid=de04f898 size=343 nrcpt=1 proto=ESMTP",
+              f"f09ad866b127b7f4 smtp envelope evpid=de04f898ee651096 from=<a@s> to=<{BOB}>",
+              f"f09ad866b127b7f7 mda delivery evpid=de04f898ee651096 from=<a@s> to=<{BOB}> rcpt=<{BOB}> result=Ok stat=Delivered")  # fmt: skip
+    assert (
+        hits(
+            reading.feed([line.encode() for line in said], WRITTEN, live=True) + reading.tick(WRITTEN + 2000)
+        )
+        == []
+    )
+    replies["de04f898"] = "c-1"
+    assert hits(reading.tick(WRITTEN + 10_000)) == [(BOB, "canary", "delivered")]
