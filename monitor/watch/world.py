@@ -17,6 +17,7 @@ from probes.dns.authority import Walker
 from probes.dns.exchange import Exchange
 from probes.dns.records import ask_records
 from probes.endpoints import Endpoints
+from probes.mail.accepted import Accepted
 from probes.mail.canary import Signer, compose
 from probes.mail.connect import resolved
 from probes.mail.mailbox import Box, Mailboxes
@@ -73,6 +74,7 @@ class RealWorld:
         self._mailboxes = Mailboxes(
             self._signer, self._endpoints, plan.cadence.mailbox, plan.cadence.coverage
         )
+        self._accepted = Accepted(plan.old.addresses, plan.old.mx)
         self._places = {"old": _place(plan.old, plan.new), "new": _place(plan.new, plan.old)}
 
     # DNS
@@ -198,9 +200,13 @@ class RealWorld:
         assert source is not None  # the schedule asks for none where there is none
         return follow_log(
             source.path, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
-            format=source.format, history=source.history, own=plan.old.addresses, others=plan.new.addresses,
-            poll=plan.cadence.log, coverage=plan.cadence.coverage, position=position,
+            queued=self._accepted.canary, format=source.format, history=source.history,
+            own=plan.old.addresses, others=plan.new.addresses, poll=plan.cadence.log,
+            coverage=plan.cadence.coverage, position=position,
         )  # fmt: skip
+
+    def sent(self, seen: CanarySent) -> None:
+        self._accepted.hear(seen)
 
     async def close(self) -> None:
         await self._mailboxes.close()

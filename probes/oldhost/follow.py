@@ -59,6 +59,7 @@ async def follow_log(
     zone: str | None = None, history: bool = True, own: Collection[str] = (),
     others: Collection[str] = (), watcher: Collection[str] = (), poll: float = 1.0,
     coverage: float = 60.0, position: Any = None, side: Side = "old", format: LogFormat = "auto",
+    queued: Callable[[str, int], str | None] = lambda _, __: None,
 ) -> AsyncIterator[Sight]:  # fmt: skip
     """Sights of one log, each with the place after it under the key ``log:SIDE``.
 
@@ -68,8 +69,9 @@ async def follow_log(
     """
     try:
         log = MailLog(
-            domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone, format=format
-        )
+            domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone, format=format,
+            queued=queued,
+        )  # fmt: skip
         reason = await asyncio.to_thread(readable, path)
     except (ValueError, LookupError, OSError):
         reason = f"{zone} is no time zone"

@@ -70,20 +70,23 @@ _HARAKA: Final = re.compile(rb"\[[A-Z]+\] \[|level=[A-Z]+ ")
 
 
 class MailLog:
-    """``format``: what the log is, "auto" where the lines tell. ``recognise``: a Message-ID as logged (or,
-    where a format logs none, the queue id as the server's reply to DATA named it) to the canary it belongs
-    to, or None. ``own``: addresses of the host itself, and ``others`` of the host that mail moves to (never
-    its own, not even on loopback); ``watcher``: addresses whose logins are the watcher's own; ``zone`` as
-    for :class:`Stamps`. Results come from :meth:`feed`, :meth:`tick` and :meth:`flush`."""
+    """``format``: what the log is, "auto" where the lines tell. ``recognise``: a Message-ID as logged to the
+    canary it belongs to, or None; ``queued`` the same where a log names none, from the queue id as the
+    server's reply to DATA named it and when that was (ms). ``own``: addresses of the host itself, and
+    ``others`` of the host that mail moves to (never its own, not even on loopback); ``watcher``: addresses
+    whose logins are the watcher's own; ``zone`` as for :class:`Stamps`. Results come from :meth:`feed`,
+    :meth:`tick` and :meth:`flush`."""
 
     def __init__(
         self, domain: str, recognise: Callable[[str], str | None] = lambda _: None, *, side: Side = "old",
         own: Collection[str] = (), others: Collection[str] = (), watcher: Collection[str] = (),
         zone: str | None = None, now: Callable[[], datetime] = now, format: LogFormat = "auto",
+        queued: Callable[[str, int], str | None] = lambda _, __: None,
     ) -> None:  # fmt: skip
         self._desk = Desk(
-            domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone, now=now
-        )
+            domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone, now=now,
+            queued=queued,
+        )  # fmt: skip
         self._postfix = PostfixLog(
             domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone, now=now
         )
@@ -92,6 +95,7 @@ class MailLog:
         self._dovecot = Dovecot(self._desk)
         self._formats["dovecot"] = self._dovecot
         self._heard: set[str] = set()
+        self._settled = 0  # ms: up to when messages that left were forgotten
         self._before = ""  # whose line came last, in a file of its own
 
     @property
@@ -163,8 +167,9 @@ class MailLog:
         return self._desk.stamps.read(line.removeprefix(_BOM), near, self.clock)
 
     def _settle(self, moment: int) -> None:
+        self._settled = moment
         for name in self._heard.intersection(self._formats):
-            self._formats[name].mail.forget(moment)
+            self._formats[name].forget(moment)
 
     def _told(self, out: list[Observation], moment: int) -> list[Observation]:
         out = out + self._desk.tell.take() if self._heard != {"postfix"} else out
@@ -194,6 +199,8 @@ class MailLog:
         if not self._formats[name].read(said) and self._desk.concerns(line):
             self._desk.tell.unread(at)
         self._before = "" if tag else name
+        if not 0 <= said.since - self._settled < 1000:
+            self._settle(said.since)
         return True
 
     def _continued(self, line: bytes) -> bool:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from probes.observation import Mail, Observation, now
 from probes.oldhost.reader import MailLog
-from tests.oldhost.loglines import LAB, OLD, mails
+from tests.oldhost.loglines import LAB, OLD, canary, mails
 
 Hit: TypeAlias = tuple[str, str, str]  # recipient, origin, disposition
 Steps: TypeAlias = dict[int, list[Hit]]
@@ -111,10 +111,10 @@ def parser(lab: Lab, domain: str = "example.com") -> MailLog:
     """Knows the canary by its Message-ID, or by the reply to its DATA."""
     step5 = {q for q, step in queue_ids(lab).items() if step == 5} if lab.steps else set()
 
-    def canary(name: str) -> str | None:
-        return "c-1" if name.startswith("<canary.") or name.removeprefix("qp ") in step5 else None
+    def queued(name: str, _: int) -> str | None:
+        return "c-1" if name.removeprefix("qp ") in step5 else None
 
-    return MailLog(domain, canary, own=[OLD], zone="UTC")
+    return MailLog(domain, canary, own=[OLD], zone="UTC", queued=queued)
 
 
 def steps(lab: Lab, seen: Iterable[Observation], domain: str) -> Steps:

@@ -38,14 +38,15 @@ class Said:
 
 
 class Desk:
-    """``recognise``: a Message-ID, or where a format logs none the queue id as the server's reply named it,
-    to the canary that it belongs to, or None. The rest as for :class:`probes.oldhost.reader.MailLog`."""
+    """Everything as for :class:`probes.oldhost.reader.MailLog`."""
 
     def __init__(
         self, domain: str, recognise: Callable[[str], str | None] = lambda _: None, *, side: Side = "old",
         own: Collection[str] = (), others: Collection[str] = (), watcher: Collection[str] = (),
         zone: str | None = None, now: Callable[[], datetime] = now,
+        queued: Callable[[str, int], str | None] = lambda _, __: None,
     ) -> None:  # fmt: skip
+        self.queued = queued
         self.domains = domain_forms(domain)
         self._needles = tuple(d.encode() for d in self.domains)
         self.recognise = recognise
@@ -107,25 +108,34 @@ class Format:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.mail = InFlight(desk.tell, desk.is_own)
+        self._nameless: dict[str, str] = {}  # queue id -> the same as the reply to DATA named it
 
     def read(self, said: Said) -> bool:
         raise NotImplementedError
 
     def tick(self, moment: int) -> None:
         """All lines up to ``moment`` (ms) were read."""
+        self._recognise()
         self.mail.tick(moment)
+
+    def forget(self, moment: int) -> None:
+        """What left the queue long enough before ``moment`` (ms)."""
+        self._recognise()
+        self.mail.forget(moment)
 
     def flush(self) -> None:
         """Nothing more will be read."""
+        self._recognise()
         self.mail.flush()
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to go on with the next line, as JSON can hold it."""
-        return {"mail": self.mail.state()}
+        return {"mail": self.mail.state(), "nameless": self._nameless}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Raises ``ValueError``, ``LookupError``, ``TypeError`` or ``AttributeError`` on no such state."""
         self.mail.restore(state["mail"])
+        self._nameless = {str(q): str(name) for q, name in state["nameless"].items()}
 
     # -- what formats have in common -------------------------------------------------------------------
 
@@ -169,8 +179,18 @@ class Format:
         return message
 
     def queued_as(self, message: Message, name: str) -> None:
-        """For logs without Message-IDs: the queue id as the reply to DATA named it shows a canary."""
-        message.canary = message.canary or self.desk.recognise(name) is not None
+        """For logs without Message-IDs: the queue id as the reply to DATA named it shows a canary. The reply
+        may be heard of after the log's line, so it is asked for until the message is told of."""
+        remember(self._nameless, message.root, name)
+
+    def _recognise(self) -> None:
+        for queue_id, name in list(self._nameless.items()):
+            message = self.mail.get(queue_id)
+            if message is None or message.told:
+                del self._nameless[queue_id]
+            elif self.desk.queued(name, message.began) is not None:
+                message.canary = True
+                del self._nameless[queue_id]
 
     def logged_in(self, message: Message, user: str, at: int) -> None:
         """Who submitted it; a canary's submission is the watcher's own."""
@@ -191,6 +211,7 @@ class Format:
         message = self.mail.get(queue_id)
         if message is not None:
             known = all(set(targets) != {""} for targets in message.fates.values())
+            known = known and queue_id not in self._nameless
             self.mail.removed(queue_id, since, settled=known)
 
     def saw(self, message: Message, recipient: str) -> None:

@@ -33,7 +33,8 @@ _AUTH: Final = re.compile(rb" A=[^ :]*(?::(.+?))?(?= S=| X=| P=|$)")
 _MSGID: Final = re.compile(rb" id\*?=([^ ]+)")
 _SUBJECT: Final = re.compile(rb' T="(?:[^"\\]|\\.)*"')
 _TARGET: Final = re.compile(
-    rb'("(?:[^"\\]|\\.)*"[^ :]*|:[a-z]+:|[|/][^<]*(?= <)|[^ ]+?)(?: \([^)]*\))*(?: <([^<>]*)>)?(?=:? |:?$)'
+    rb'("(?:[^"\\]|\\.)*"[^ :]*|:[a-z]+:|[|/][^<]*(?= <)|[^" ][^ ]*?)'
+    rb"(?: \([^)]*\))*(?: <([^<>]*)>)?(?=:? |:?$)"
 )
 _TO_HOST: Final = re.compile(rb" H=[^ ]+ \[([0-9A-Fa-f.:]{2,45})\]")
 _GOES_ON: Final = re.compile(rb"OK id=([0-9A-Za-z-]{16,23})")

@@ -26,7 +26,7 @@ _CODES: Final = {
     b"DENYSOFT": "450",
     b"DENYSOFTDISCONNECT": "421",
 }
-MOST_TAKERS = 1_000
+NOWHERE: Final = "taken; the log does not tell where it went"
 
 
 class Haraka(Format):
@@ -117,7 +117,7 @@ class Haraka(Format):
 
     def _for(self, message: Message, recipient: str, said: Said) -> None:
         self.saw(message, recipient)
-        self.tried(message, recipient, "", ("delivered", "", ""), said.since, message.root)
+        self.tried(message, recipient, "", ("deferred", NOWHERE, ""), said.since, message.root)
 
     def _refused(self, uuid: str, client: str | None, name: str | None, said: Said) -> Message:
         canary = name is not None and self.desk.recognise(name) is not None
@@ -148,16 +148,9 @@ class Haraka(Format):
         fate: Fate = (self.place(address(_bare(fields.get("ip", b"")))), "", "")
         domain = text(_bare(fields.get("domain", b""))).lower()
         for name in list(message.fates):
-            if name.rpartition("@")[2] == domain and message.told.get(name) != "relayed":
+            if name.rpartition("@")[2] == domain:
                 self.note(message, name, name, fate, said.since)
-                self._told_later(message, name, fate)
         return True
-
-    def _told_later(self, message: Message, name: str, fate: Fate) -> None:
-        """Its transaction was over before it left: what was told as delivered is told again as relayed."""
-        if message.told.get(name) == "delivered" and fate[0] == "relayed":
-            message.told[name] = "deferred"
-            self.mail.later(message)
 
     # -- going on after a stop --------------------------------------------------------------------------
 

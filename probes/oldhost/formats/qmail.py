@@ -100,7 +100,7 @@ class Qmail(Format):
     def _begun_without(self, number: str, queue_id: str) -> None:
         """Its delivery's line came before the one that tells its ``qp``."""
         known = self.mail.get(number)
-        if known is not None and not known.told:
+        if known is not None and known.root == number and not known.told:
             self.mail.continue_as(known, queue_id)
             known.ids.discard(number)
             known.root = queue_id
