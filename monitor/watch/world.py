@@ -19,7 +19,7 @@ from probes.dns.records import ask_records
 from probes.endpoints import Endpoints
 from probes.mail.accepted import Accepted
 from probes.mail.canary import Signer, compose
-from probes.mail.connect import resolved
+from probes.mail.connect import addresses_of, resolved
 from probes.mail.mailbox import Box, Mailboxes
 from probes.mail.routes import SMTP_PORT, Login, Outgoing, send
 from probes.mail.trace import Place
@@ -34,7 +34,7 @@ CANARY_SECONDS = 4400.0  # a little less than the schedule gives a canary
 
 def _place(here: Host, there: Host) -> Place:
     services = [service.host for service in (here.imap, here.submission) if service is not None]
-    return Place([*here.mx, *services], here.addresses, there.mx, there.addresses)
+    return Place([*here.mx, *services], here.addresses, there.mx, there.addresses, addresses_of)
 
 
 def signer_of(journal: Path) -> Signer:
