@@ -16,6 +16,8 @@ from monitor.verdict.model import REQUIREMENTS, RequirementName
 if TYPE_CHECKING:
     from probes.observation import Observation
 
+SENDERS = "senders"
+
 
 class Moment(click.ParamType[datetime]):
     """RFC 3339, or a local time with or without its date."""
@@ -54,10 +56,11 @@ def explain(
     Shows what was seen, what it takes and what to do now. With --at: the verdict of that
     moment, and what would have been lost had the old server been switched off then.
 
-    JOURNAL (default: cutover.journal) may be an exported JSON Lines file. Exit as status.
+    "senders" in place of REQUIREMENT lists earlier correspondents: on new, still on old,
+    silent, and when each is due. JOURNAL (default: cutover.journal) may be an export.
     """
     from monitor.explain.build import explain as explained
-    from monitor.explain.show import document, lines
+    from monitor.explain.show import document, lines, senders
     from probes.observation import now
 
     names, journal = _wanted(requirement, journal)
@@ -70,18 +73,26 @@ def explain(
         print(json.dumps(document(found), ensure_ascii=False))
     else:
         width = max(40, shutil.get_terminal_size((100, 24)).columns)
-        print("\n".join(lines(found, language, width, everything=everything)))
+        if requirement == SENDERS:
+            text = senders(found, language, width)
+        else:
+            text = lines(found, language, width, everything=everything)
+        print("\n".join(text))
     return BY_VERDICT[found.judgement.verdict]
 
 
 def _wanted(requirement: str | None, journal: Path | None) -> tuple[tuple[RequirementName, ...], Path]:
     """Which requirements, and the journal; a lone word that is no requirement is the journal."""
-    if requirement is None or requirement in REQUIREMENTS:
-        names = (requirement,) if requirement else ()
+    if requirement is None or requirement == SENDERS:
+        return (), journal or Path("cutover.journal")
+    if requirement in REQUIREMENTS:
+        names: tuple[RequirementName, ...] = (requirement,)
         return names, journal or Path("cutover.journal")
     if journal is None and Path(requirement).exists():
         return (), Path(requirement)
-    raise click.UsageError(f"{requirement!r} is no requirement and no file: write {', '.join(REQUIREMENTS)}")
+    raise click.UsageError(
+        f"{requirement!r} is no requirement and no file: write {', '.join((*REQUIREMENTS, SENDERS))}"
+    )
 
 
 def _observations(path: Path) -> tuple[list[Observation], bool]:

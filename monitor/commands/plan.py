@@ -48,6 +48,7 @@ def summary(plan: CutoverPlan) -> list[str]:
         "DNS": f"{_authorities(plan)}, {len(plan.resolvers)} resolvers",
         "routes": ", ".join(plan.routes),
         "accounts": _accounts(plan),
+        "relays": ", ".join(plan.relays) or "none",
         "old log": str(plan.old.log.path) if plan.old.log else "none: only mailboxes show mail on old",
         "proof": f"{span(plan.policy.quiet_for)} quiet, {plan.policy.canary_streak} canaries a route",
         "journal": str(plan.journal),

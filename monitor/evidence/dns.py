@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, rank
+from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, draws_to_miss, rank
 from monitor.evidence.delegation import Delegations, covers
 from monitor.evidence.habits import Given, Signs
 from monitor.evidence.names import Names, canonical
@@ -71,7 +71,8 @@ class Resolver:
 
     ``hosts``: when the old addresses that it gave for planned exchanges run out; ``late``: those of them that
     it gave past that. ``draws``: usable answers
-    since ``drawn_from``, when the last authority stopped to serve old. Times in ms.
+    since ``drawn_from``, when the last authority stopped to serve old. ``lingers``: how many new answers it
+    still takes to believe that a nameless cache that overstayed is not merely missed. Times in ms.
     """
 
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
@@ -82,6 +83,7 @@ class Resolver:
     last_old: Sample | None = None
     old_until: int = 0
     overstaying: int | None = None
+    lingers: int = 0
     rtt_ms: float | None = None
     ede: tuple[int, ...] = ()
     last_outcome: str = ""
@@ -94,7 +96,8 @@ class Dns:
     """Folds DNS observations. The plan is the one in force.
 
     ``touched``: the requirements (:mod:`monitor.evidence.touch`) that what was folded may have moved; whoever
-    judges sets it back. What a resolver's answers say of itself is not in it.
+    judges sets it back. What a resolver's answers say of itself is not in it. ``ends``: the plan with
+    :meth:`turned_at` and :meth:`gone_at` by it, as long as they hold; ask these.
     """
 
     def __init__(self) -> None:
@@ -108,7 +111,7 @@ class Dns:
         self.resolver_outlived = False
         self.given = Given()
         self.touched = 0
-        self._ends: tuple[Plan, int | None, int | None] | None = None
+        self.ends: tuple[Plan, int | None, int | None] | None = None
         self._led: dict[tuple[str, tuple[str, ...], str], Leads] = {}
         self._led_by: tuple[int, Plan | None] = (-1, None)
         self._given: dict[tuple[str, ...], int] | None = None
@@ -172,7 +175,7 @@ class Dns:
         return leads
 
     def _moved(self) -> None:
-        self._ends = self._given = None
+        self.ends = self._given = None
         self.touched |= AUTHORITY | HORIZON
 
     def _learn(self, source: str, seen: AuthorityAnswer | ResolverAnswer, at: int) -> None:
@@ -223,7 +226,7 @@ class Dns:
 
     def gone(self, address: str, at: int) -> None:
         """A server that is to be asked no longer hands out nothing, for the horizon, from now on."""
-        self._ends = None
+        self.ends = None
         known = self.authorities.get(canonical(address))
         if known is None:
             return
@@ -318,6 +321,8 @@ class Dns:
             known.draws += 1
         if sample.old:
             self._old(known, sample, placed.cache, plan)
+        elif known.lingers and sample.at > (known.overstaying or 0):
+            known.lingers -= 1
 
     def _keep(self, known: Resolver, sample: Sample, needed: int) -> None:
         """Samples stand in order of time; at one instant the unsafe one counts as the later."""
@@ -331,11 +336,12 @@ class Dns:
     def _old(self, known: Resolver, sample: Sample, cache: Cache, plan: Plan) -> None:
         """What an old answer announces: when it must be gone, unless it is stale already."""
         if not self.resolver_outlived:
-            self._outlives(sample, plan)
+            self.outlives(sample, plan)
         if known.last_old is None or sample.at >= known.last_old.at:
             known.last_old = sample
         if sample.over:
             known.overstaying = sample.at
+            known.lingers = draws_to_miss(len(known.caches.named(None))) if sample.cache is None else 0
         else:
             known.caches.announce(cache)
             known.old_until = max(known.old_until, sample.expires)
@@ -382,7 +388,7 @@ class Dns:
             known.hosts[name, seen.type] = max(before, until)
             known.old_until = max(known.old_until, until)
 
-    def _outlives(self, sample: Sample, plan: Plan) -> None:
+    def outlives(self, sample: Sample, plan: Plan) -> None:
         """A resolver shows more life than any authority gives this answer: its TTL was lowered lately.
 
         What an authority was seen to give before, for as long as a cache may have that, is given as well.
@@ -417,15 +423,15 @@ class Dns:
 
     def _ended(self, plan: Plan) -> tuple[Plan, int | None, int | None]:
         """Both, kept until an authority says more or the plan is another one."""
-        if self._ends is None or self._ends[0] is not plan:
+        if self.ends is None or self.ends[0] is not plan:
             known = (self.authorities.get(address) for address in map(canonical, plan.authorities))
             runs = [run for k in known if k for runs in k.runs.values() for run in runs]
             ended = [(run.ended, run.ended + run.ttl_ms) for run in runs if run.ended is not None]
             if not ended or len(ended) < len(runs):
-                self._ends = (plan, None, None)
+                self.ends = (plan, None, None)
             else:
-                self._ends = (plan, max(e for e, _ in ended), max(g for _, g in ended))
-        return self._ends
+                self.ends = (plan, max(e for e, _ in ended), max(g for _, g in ended))
+        return self.ends
 
 
 def _said_again(known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) -> bool:

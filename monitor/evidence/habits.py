@@ -98,6 +98,16 @@ class Signs:
         elif sample.old and turned is not None and sample.at > turned:
             self.flat += 1
 
+    def again(self, sample: Sample, given: Given, key: Key, after: int) -> None:
+        """The same for a plain answer of the only cache of its name, which shows a countdown. ``after``: the
+        end of the record that it took the place of; 0: it is the one that was seen before."""
+        terms, enough = given.terms.get(key), sample.ttl - TOLERANCE
+        if terms is not None and enough > terms.most:
+            self._raises(sample, given, after or None)
+        if after or (self.life is not None and enough > self.life[2]):
+            self._caps(sample, after or None)
+        self.flat = 0
+
     def _raises(self, sample: Sample, given: Given, after: int | None) -> None:
         """More life left than any authority gives. A record from before a TTL was lowered may have that,
         so it counts only where the record was fetched since the watch began: it came into service since,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from monitor.evidence.intervals import Intervals
 from monitor.evidence.names import canonical
@@ -24,6 +24,7 @@ class Canary:
     route: str = ""
     recipient: str = ""
     sent: int | None = None
+    accepted: int | None = None  # later than sent where it was put off first (greylisting)
     outcome: str = ""
     host: str | None = None
     address: str | None = None
@@ -32,6 +33,16 @@ class Canary:
     folder: dict[str, str] = field(default_factory=dict)
     latency_ms: float | None = None
     hops: tuple[str, ...] = ()
+    auth: dict[str, str] | None = None
+
+
+class Hit(NamedTuple):
+    """What of a message counts against old; ``client`` is "" where it is not known."""
+
+    at: int
+    end: int
+    client: str
+    rejected: bool
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,15 +74,15 @@ class Taken:
 class MailFacts:
     """Folds canaries, mail, accounts and coverage; times in ms.
 
-    Beside the mail itself, what judgements ask of it is kept in order. ``hits``: what old took or put off
-    (at, end, client, rejected). ``outside``: when new took real outside mail. ``lacking``: what old took
+    Beside the mail itself, what judgements ask of it is kept in order. ``hits``: what old took or put
+    off. ``outside``: when new took real outside mail. ``lacking``: what old took
     since the change that new is not known to have (at, place). ``turned``: recipients whom old took mail
     for, and whose latest mail new rejected.
     ``lowest``: of the time before which nothing was added since whoever judges set it back.
     """
 
     def __init__(self, plan: Plan | None = None) -> None:
-        self.hits: list[tuple[int, int, str, bool]] = []
+        self.hits: list[Hit] = []
         self.outside: list[int] = []
         self.lacking: list[tuple[int, int]] = []
         self.turned: set[str] = set()
@@ -123,6 +134,8 @@ class MailFacts:
             canary.host, canary.address = seen.host, seen.address
         self._unroute(canary)
         canary.sent = at if canary.sent is None else min(canary.sent, at)
+        if seen.outcome == "accepted":
+            canary.accepted = at if canary.accepted is None else min(canary.accepted, at)
         canary.route, canary.recipient = seen.route, seen.recipient
         insort(self._routes.setdefault(seen.route, []), canary, key=_order)
         self.proof_version += seen.route == TO_OLD
@@ -134,7 +147,7 @@ class MailFacts:
         canary.landed[seen.side] = min(at, canary.landed.get(seen.side, at))
         canary.folder[seen.side] = seen.folder
         if at <= first:  # seen again later, it was copied to the other side with the rest of the mailbox
-            canary.latency_ms, canary.hops = seen.latency_ms, seen.hops
+            canary.latency_ms, canary.hops, canary.auth = seen.latency_ms, seen.hops, seen.auth
         self.proof_version += canary.route == TO_OLD
 
     def _unroute(self, canary: Canary) -> None:
@@ -203,7 +216,7 @@ class MailFacts:
         self.lowest = min(self.lowest, t.at)
         rejected = t.disposition == "rejected"
         if not rejected or t.still_comes:
-            insort(self.hits, (t.at, t.end, str(t.client), rejected))
+            insort(self.hits, Hit(t.at, t.end, t.client or "", rejected))
         if not rejected:
             insort(self.boxes.setdefault(t.recipient.lower(), []), t.at)
             self._turn(t.recipient.lower())
@@ -234,7 +247,7 @@ class MailFacts:
         t, rejected = self.old[place], self.old[place].disposition == "rejected"
         self.lowest = min(self.lowest, t.at)
         if not rejected or t.still_comes:
-            _remove(self.hits, (t.at, t.end, str(t.client), rejected))
+            _remove(self.hits, Hit(t.at, t.end, t.client or "", rejected))
         if not rejected:
             _remove(self.boxes[t.recipient.lower()], t.at)
         self._found(place)
@@ -336,7 +349,7 @@ def _keys(t: Taken) -> list[tuple[str, str]]:
     return [(t.recipient.lower(), name) for name in (t.message_id, t.digest) if name]
 
 
-V = TypeVar("V", int, tuple[int, int], tuple[int, int, str, bool])
+V = TypeVar("V", int, tuple[int, int], Hit)
 
 
 def _remove(kept: list[V], one: V) -> None:

@@ -11,8 +11,10 @@ from msgspec import Struct
 from monitor.evidence.mail import Taken
 from monitor.explain.chosen import chosen
 from monitor.explain.trail import Trail
+from monitor.snapshot import SenderRow
 from monitor.verdict.context import Context
 from monitor.verdict.judge import Judge
+from monitor.verdict.ledger import ledger
 from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, RequirementName
 from probes.observation import Mail, Observation, Plan, Policy, to_ms
 
@@ -34,6 +36,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     judgement: Judgement
     requirements: tuple[Explained, ...]
     lost: tuple[Mail, ...]
+    senders: tuple[SenderRow, ...] = ()
 
 
 def explain(observations: Iterable[Observation], at: datetime, names: Iterable[RequirementName] = ()) -> (
@@ -73,7 +76,7 @@ def _explained(
     )  # fmt: skip
     return Explanation(
         at=at, until=until, judgement=judgement, requirements=requirements,
-        lost=lost(judge, trail, rest, at),
+        senders=ledger(c), lost=lost(judge, trail, rest, at),
     )  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from monitor.explain.build import Explained, Explanation
-from monitor.glance.text import cells, wrap
+from monitor.glance.text import cells, fit, wrap
 from monitor.printable import printable
 from monitor.verdict.output import as_json
-from monitor.wording import SIGNS, Language, say
+from monitor.wording import SIGNS, Language, say, span
 from probes.observation import (
     AccountState,
     AuthorityAnswer,
@@ -34,19 +34,21 @@ LATE = 5.0  # seconds after which a message was seen, and it is told when it was
 
 def lines(e: Explanation, language: Language, width: int, *, everything: bool) -> Iterator[str]:
     """The whole text. ``everything``: all observations, not the first few of each requirement."""
-    verdict = say(e.judgement.code, e.judgement.args, language)
+    verdict = say(e.judgement.code, e.judgement.args, language, e.at)
     yield from _told(f"{_moment(e.at)}  ", f"{e.judgement.verdict.upper()}: {verdict}", width)
     for one in e.requirements:
         yield ""
-        yield from _requirement(one, language, width, MOST if not everything else len(one.evidence))
+        yield from _requirement(one, e, language, width, MOST if not everything else len(one.evidence))
     if e.until > e.at:
         yield ""
         yield from _counterfactual(e, language, width, MOST_LOST if not everything else len(e.lost))
 
 
-def _requirement(one: Explained, language: Language, width: int, most: int) -> Iterator[str]:
+def _requirement(one: Explained, e: Explanation, language: Language, width: int, most: int) -> Iterator[str]:
     f = one.finding
-    yield from _told(f"{SIGNS[f.state]} {f.state:<8}", f"{f.name}: {say(f.code, f.args, language)}", width)
+    yield from _told(
+        f"{SIGNS[f.state]} {f.state:<8}", f"{f.name}: {say(f.code, f.args, language, e.at)}", width
+    )
     for word, text in advice(one, language):
         yield from _told(f"    {say(f'explain.{word}', {}, language)} ", text, width)
     if f.waived:
@@ -79,6 +81,39 @@ def _counterfactual(e: Explanation, language: Language, width: int, most: int) -
         yield from _wrapped(seen, width)
     if len(e.lost) > most:
         yield "    " + say("explain.more", {"count": len(e.lost) - most}, language)
+
+
+def senders(e: Explanation, language: Language, width: int) -> Iterator[str]:
+    """The ledger of earlier correspondents as a table, those not yet heard of on new first."""
+    if not e.senders:
+        yield from wrap(say("senders.none", {}, language), width)
+        return
+    counts = {state: sum(row.state == state for row in e.senders) for state in _STATES}
+    yield from wrap(say("senders.sum", {"total": len(e.senders), **counts}, language), width)
+    name = max(12, min(width - 62, max(cells(row.who) for row in e.senders)))
+    heads = [
+        say(f"senders.{head}", {}, language) for head in ("who", "before", "every", "last", "state", "due")
+    ]
+    yield _columns(heads, name)
+    for row in sorted(e.senders, key=lambda row: (_STATES.index(row.state), -row.before)):
+        heard = row.first_new if row.state == "new" else row.last_old or row.last_before
+        state = f"{_SIGNS[row.state]} {say(f'senders.{row.state}', {}, language)}"
+        every = span(row.gap, language) if row.before > 1 else "–"
+        due = "" if row.state == "new" else _day(row.expected)
+        yield _columns([row.who, str(row.before), every, _day(heard or row.last_before), state, due], name)
+
+
+_STATES = ("overdue", "old", "silent", "new")
+_SIGNS = {"new": "✓", "old": "✗", "silent": "…", "overdue": "!"}
+
+
+def _columns(values: list[str], name: int) -> str:
+    widths = (name, 7, 11, 11, 15, 11)
+    return "  ".join(fit(value, width) for value, width in zip(values, widths, strict=True)).rstrip()
+
+
+def _day(t: datetime) -> str:
+    return t.astimezone().strftime("%m-%d %H:%M")
 
 
 def _told(head: str, text: str, width: int) -> list[str]:
@@ -148,7 +183,8 @@ def document(e: Explanation) -> dict[str, Any]:
     return {
         "at": stamp(e.at),
         "judgement": as_json(e.judgement),
-        "requirements": [_as_object(one) for one in e.requirements],
+        "requirements": [_as_object(one, e.at) for one in e.requirements],
+        "senders": msgspec.to_builtins(e.senders),
         "switched_off": {
             "at": stamp(e.at), "until": stamp(e.until), "lost": len(e.lost),
             "messages": [_plain(seen) for seen in e.lost],
@@ -156,11 +192,11 @@ def document(e: Explanation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _as_object(one: Explained) -> dict[str, Any]:
+def _as_object(one: Explained, at: datetime) -> dict[str, Any]:
     f = one.finding
     told = {word: text for word, text in advice(one, "en") if word != "eta"}
     return {
-        "name": f.name, "state": f.state, "code": f.code, "reason": say(f.code, f.args, "en"),
+        "name": f.name, "state": f.state, "code": f.code, "reason": say(f.code, f.args, "en", at),
         "eta": None if f.eta is None else stamp(f.eta), "waived": [printable(w) for w in f.waived],
         **told, "evidence": [_plain(seen) for seen in one.evidence],
     }  # fmt: skip

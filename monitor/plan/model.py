@@ -41,6 +41,17 @@ class Account(Struct, frozen=True, kw_only=True):
     new_secret: str | None = None
 
 
+class Relay(Struct, frozen=True, kw_only=True):
+    """A third party's submission server, for the route ``relay:NAME``: how an outsider's mail comes in, by a
+    host with resolvers and habits of its own. ``sender``: the address that it lets this login send as; ""
+    for the canaries' own. ``login`` None: it takes mail without one."""
+
+    service: Service
+    login: str | None = None
+    secret: str | None = None
+    sender: str = ""
+
+
 class Cadence(Struct, frozen=True, kw_only=True):
     """How often, in seconds. ``canary`` is per route."""
 
@@ -56,6 +67,7 @@ class CutoverPlan(Struct, frozen=True, kw_only=True):
     """Everything in one cutover.toml, checked. ``authorities`` None: found by walking the delegation.
 
     ``resolvers`` are addresses of recursive resolvers, the bundled list already expanded;
+    ``daily_canaries``: at most so many in 24 hours, over all routes.
     ``platforms`` maps each to its operator. ``hints`` replaces the root servers' addresses.
     """
 
@@ -73,6 +85,8 @@ class CutoverPlan(Struct, frozen=True, kw_only=True):
     authorities: tuple[str, ...] | None = None
     hints: tuple[str, ...] = ()
     sender: str = ""
+    daily_canaries: int = 500
+    relays: dict[str, Relay] = {}
     language: Literal["en", "ja"] = "en"
     journal: Path = Path("cutover.journal")
     endpoints: dict[str, str] = {}

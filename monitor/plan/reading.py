@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from monitor.plan import values
 from monitor.plan.mistakes import Wrong, nearest
-from monitor.plan.model import Account, Cadence, Host, LogSource
+from monitor.plan.model import Account, Cadence, Host, LogSource, Relay
 from monitor.plan.resolvers import resolver
 from monitor.plan.table import Table
 from probes.observation import Policy
@@ -24,6 +25,7 @@ PORTS: dict[Protocol, dict[Tls, int]] = {
 ROUTES = ("via-old", "via-new", "to-old", "to-new", "mx")
 WEEK = 7 * 86400.0
 YEAR = 366 * 86400.0
+_RELAY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def path_beside(table: Table, key: str, example: str, base: Path) -> Path | None:
@@ -120,13 +122,30 @@ def routes(table: Table) -> tuple[str, ...] | None:
 def _route(text: str) -> str:
     if text.startswith("mx:"):
         return "mx:" + resolver(text[3:])
-    if text in ROUTES:
+    if text in ROUTES or (text.startswith("relay:") and _RELAY.fullmatch(text[6:])):
         return text
-    if text.startswith("relay:"):
-        raise Wrong(f"{text}: a third party's server cannot be sent through yet", "take it out")
     near = nearest(text, ROUTES)
-    known = f'"{near}"' if near else ", ".join(ROUTES) + " or mx:RESOLVER"
+    known = f'"{near}"' if near else ", ".join(ROUTES) + ", mx:RESOLVER or relay:NAME"
     raise Wrong(f"{text!r} is not a route", f"write {known}")
+
+
+def relays(table: Table, base: Path) -> dict[str, Relay]:
+    """``[relays.NAME]``: a third party's submission server, and the login that it takes."""
+    found = {}
+    for name in table.data:
+        row = table.table(name)
+        if not _RELAY.fullmatch(name):
+            table.wrong(name, "is no name for a relay", "write letters, digits, - and _")
+        login, sender = (
+            row.text("login", _login, "suga"),
+            row.text("sender", values.mailbox, "suga@isp.example"),
+        )
+        secret = _secret(row, "")
+        if (login is None) != (secret is None):
+            row.wrong("login", "a login and its secret go together", 'write login and secret = "prompt"')
+        place = service(row, "submission", (), base)
+        found[name] = Relay(service=place, login=login, secret=secret, sender=sender or "")
+    return found
 
 
 def policy(table: Table) -> Policy:

@@ -168,6 +168,12 @@ def _rest(known: Known) -> str:
 [canaries]
 routes = {listed([*routes, "mx"])}
 # sender = "canary@example.jp"  # else the account itself
+# daily = 500                   # at most so many in 24 hours, over all routes
+# For the route "relay:isp", through a third party's submission server:
+# [relays.isp]
+# host = "smtp.isp.example"
+# login = "suga@isp.example"
+# secret = "prompt"
 
 # What is accepted as proof; these are the defaults.
 [policy]

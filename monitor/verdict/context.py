@@ -46,11 +46,11 @@ class Context:
     def baseline(self) -> Baseline | None:
         """What old took in covered time before the change; None where there was neither."""
         if self.memo is None:
-            return baseline(self.evidence, self.hits)
-        mail, change = self.evidence.mail, self.evidence.change
+            return baseline(self.evidence)
+        mail, change = self.evidence.mail, self.evidence.first_change
         # What comes later than the change says nothing of the time before it.
         if not self.memo.has_baseline or change is None or mail.lowest < change:
-            self.memo.baseline, self.memo.has_baseline = baseline(self.evidence, self.hits), True
+            self.memo.baseline, self.memo.has_baseline = baseline(self.evidence), True
             mail.lowest = NEVER
         return self.memo.baseline
 

@@ -7,13 +7,14 @@ from datetime import datetime
 
 import msgspec
 
+from monitor.evidence.again import Again, Seen, seen, whole
 from monitor.evidence.fold import Evidence
 from monitor.verdict import dns, mail
 from monitor.verdict.context import Context, when
 from monitor.verdict.loose import loose_ends
 from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, RequirementName, State, VerdictWord
 from monitor.verdict.states import Alarm, States, alarm
-from probes.observation import Observation, Plan, from_ms, to_ms
+from probes.observation import Observation, Plan, ResolverAnswer, from_ms, to_ms
 
 Shape = tuple[str, ...]  # the verdict, then the state of each requirement
 DNS = ("authority", "horizon", "resolvers")
@@ -25,6 +26,7 @@ class Judge:
     def __init__(self, plan: Plan) -> None:
         self.evidence = Evidence(plan)
         self._states = States(self.evidence)
+        self._again = Again(self.evidence.dns)
         self._safe_since: int | None = None  # the generation of the change that was safe once
         self._last: Shape | None = None
         self.now: int | None = None
@@ -35,12 +37,26 @@ class Judge:
 
         ``observations`` stand in order of ``at``.
         """
-        for seen in observations:
-            if changed := self.fold(seen):
-                yield from changed
-        if self.now is not None:
-            yield from self._look(self.now)
-            yield self.judge(self.now)
+        yield from self.follow(map(seen, observations))
+
+    def follow(self, stream: Iterable[Seen]) -> Iterator[Judgement]:
+        """The same of observations that may be told by their forms."""
+        states, fold, now = self._states, self._again.fold, self.now
+        for at, what, ttl, rtt in stream:
+            if at != now:
+                if now is not None and (states.stirred or states.due < at):
+                    yield from self.settle(at)
+                self.now = now = at
+            if ttl is not None and isinstance(what, ResolverAnswer):
+                known = fold(what, at, ttl, rtt, self.evidence.plan)
+                if known is not None:
+                    states.answered(what.resolver, known)
+                    continue
+                what = whole((at, what, ttl, rtt))
+            states.hear(what, self.evidence.add(what))
+        if now is not None:
+            yield from self._look(now)
+            yield self.judge(now)
 
     def fold(self, seen: Observation) -> Sequence[Judgement]:
         """Fold one observation, none earlier than the one before; first judge what lies between."""
@@ -77,11 +93,11 @@ class Judge:
         if shape == self._last:
             return []
         self._last = shape
-        return [self._judgement(Context(self.evidence, now))]
+        return [self._judgement(Context(self.evidence, now, self._states.memo))]
 
     def judge(self, now: int) -> Judgement:
         """The verdict at ``now`` (ms) with its loose ends; asking changes nothing."""
-        c = Context(self.evidence, now)
+        c = Context(self.evidence, now, None if self._states.stirred else self._states.memo)
         return msgspec.structs.replace(self._judgement(c), loose_ends=loose_ends(c))
 
     def _judgement(self, c: Context) -> Judgement:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from math import ceil, inf
 from typing import Any
 
 from monitor.evidence.intervals import Intervals
-from monitor.evidence.mail import NEVER, Canary, Taken
+from monitor.evidence.mail import NEVER, Canary, Hit, Taken
 from monitor.evidence.names import canonical
 from monitor.verdict.answers import host_name, named
 from monitor.verdict.baseline import Baseline
@@ -24,7 +25,8 @@ def fate(c: Context, canary: Canary) -> str | None:
     """How a canary ended by now: new, late, old, lost, rejected, unreachable; None while it travels."""
     if canary.sent is None:
         return None
-    limit = canary.sent + int(c.policy.canary_deadline * 1000)
+    # From when it was accepted: greylisting (RFC 6647) makes a message late, not lost.
+    limit = (canary.accepted or canary.sent) + int(c.policy.canary_deadline * 1000)
     landed = {side: at for side, at in canary.landed.items() if at <= c.now}
     if "old" in landed:
         return "old"
@@ -108,17 +110,27 @@ def quiet(c: Context) -> Finding:
     if not covered:
         return found("quiet", "unknown", "unwatched")
     counted = _demonstrated(c, covered)
-    change = c.evidence.change
-    since = [t for t in c.hits if change is not None and t.end > change and t.at <= c.now]
-    begin = max([change if change is not None else c.now, *(t.end for t in since)])
+    change, since = c.evidence.change, hits_since(c)
+    begin = max([change if change is not None else c.now, *(hit.end for hit in since)])
     calm = counted.within(begin, c.now + 1)
-    c.bound = _bound(c, [t.at for t in since], covered, calm)
+    c.bound = _bound(c, [hit.at for hit in since], covered, calm)
     fresh_ms = int(c.policy.freshness * 1000)
     last = covered.last() or 0
     if not covered.touches(c.now - fresh_ms, c.now + 1):
         return found("quiet", "unknown", "uncovered", since=when(last))
     c.due(last + fresh_ms)
     return _calm_enough(c, calm, since)
+
+
+def hits_since(c: Context) -> list[Hit]:
+    """What old took since the change and by now, newest first; not of waived senders."""
+    change, found = c.evidence.change, list[Hit]()
+    for hit in reversed(c.evidence.mail.hits):
+        if change is None or hit.at + STAMP <= change:
+            break
+        if c.due(hit.at) <= c.now and hit.end > change and not c.waived(f"sender:{hit.client}"):
+            found.append(hit)
+    return found
 
 
 def quiet_state(c: Context) -> State:
@@ -154,13 +166,11 @@ def _last_end(c: Context) -> int:
     change, latest_end = c.evidence.change, 0
     if change is None:
         return 0
-    for at, end, client, _ in reversed(c.evidence.mail.hits):
-        if at + STAMP <= max(change, latest_end):
+    for hit in reversed(c.evidence.mail.hits):
+        if hit.at + STAMP <= max(change, latest_end):
             break
-        if c.waived(f"sender:{client}"):
-            continue
-        if c.due(at) <= c.now and end > change:
-            latest_end = max(latest_end, end)
+        if c.due(hit.at) <= c.now and hit.end > change and not c.waived(f"sender:{hit.client}"):
+            latest_end = max(latest_end, hit.end)
     return latest_end
 
 
@@ -168,7 +178,7 @@ def _ceiling(c: Context) -> float:
     return 3 * float(c.policy.quiet_for) if c.policy.quiet_ceiling is None else float(c.policy.quiet_ceiling)
 
 
-def _calm_enough(c: Context, calm: Intervals, since: list[Taken]) -> Finding:
+def _calm_enough(c: Context, calm: Intervals, since: list[Hit]) -> Finding:
     quiet_s = calm.total() / 1000
     wanted = float(c.policy.quiet_for)
     ceiling = _ceiling(c)
@@ -181,9 +191,8 @@ def _calm_enough(c: Context, calm: Intervals, since: list[Taken]) -> Finding:
     if quiet_s >= wanted:
         return found("quiet", "unmet", "bound", eta=eta, limit=_percent(c.policy.share_bound), **args)
     if since:
-        hit = max(since, key=lambda t: t.at)
-        return found("quiet", "unmet", "hit", eta=eta, ago=(c.now - hit.at) / 1000,
-                     client=hit.client or "?", **args)  # fmt: skip
+        return found("quiet", "unmet", "hit", eta=eta, ago=(c.now - since[0].at) / 1000,
+                     client=since[0].client or "?", **args)  # fmt: skip
     return found("quiet", "unmet", "short", eta=eta, **args)
 
 
@@ -273,13 +282,17 @@ def _detected(c: Context, canary: Canary) -> bool:
 
 def missing_on_new(c: Context) -> list[Taken]:
     """Messages that old took since the first change and that new is not known to have."""
-    first = c.evidence.first_change
-    return [
-        t for t in c.evidence.mail.old
-        if first is not None and t.end > first and t.disposition == "delivered"
-        and not c.waived(f"sender:{t.client}") and not any(c.waived(n) for n in t.names)
-        and not c.evidence.mail.on_new(t)
-    ]  # fmt: skip
+    return list(_lacking(c))[::-1]
+
+
+def _lacking(c: Context) -> Iterator[Taken]:
+    """The same, newest first."""
+    mail, first = c.evidence.mail, c.evidence.first_change
+    for _, place in reversed(mail.lacking) if first is not None else ():
+        t = mail.old[place]
+        waived = c.waived(f"sender:{t.client}") or any(map(c.waived, t.names))
+        if t.end > (first or 0) and not waived:
+            yield t
 
 
 def stragglers_state(c: Context) -> State:
@@ -287,10 +300,8 @@ def stragglers_state(c: Context) -> State:
     mail, first = c.evidence.mail, c.evidence.first_change
     if first is None:
         return "unknown"
-    for _, place in reversed(mail.lacking):
-        t = mail.old[place]
-        if t.end > first and not c.waived(f"sender:{t.client}") and not any(map(c.waived, t.names)):
-            return "unmet"
+    if next(_lacking(c), None) is not None:
+        return "unmet"
     watch = mail.any_watch("old")
     if not watch.touches(first, c.now + 1):
         c.restless = (watch.last() or 0) > c.now
@@ -313,7 +324,8 @@ def stragglers(c: Context) -> Finding:
                      recipient=last.recipient or "?", message=message)  # fmt: skip
     if not c.evidence.mail.any_watch("old").touches(first, c.now + 1):
         return found("stragglers", "unknown", "unwatched", waived=waived)
-    used = any(t.end > first and any(n in waived for n in t.names) for t in c.evidence.mail.old)
+    since = (t for t in c.evidence.mail.old if waived and t.end > first)
+    used = any(n in waived for t in since for n in t.names)
     return found("stragglers", "waived" if used else "met", "met", waived=waived)
 
 

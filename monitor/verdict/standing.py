@@ -57,24 +57,27 @@ class Standing:
         """When time alone may change a word, at the earliest."""
         return self._queue[0][0] if self._queue else NEVER
 
-    def hear(self, resolver: str, known: Resolver) -> bool:
-        """Its evidence was added to; returns whether its word may have become another.
+    def hear(self, resolver: str, known: Resolver) -> int | None:
+        """Its evidence was added to; returns until when its word stays what it is. None: it may be another.
 
         One that is settled stays so with every new answer, and one that answers old with every old one.
         """
         word = self._words.get(resolver)
-        if word is None:
-            return False
-        if known.samples:
+        if word is None or not known.samples:
+            return NEVER
+        if word == "settled":
             last = known.samples[-1]
-            if word == "settled" and last.leads == "new" and known.old_until <= last.at:
-                self._until[resolver] = last.at + self._fresh
-                return False
-            if word == "old" and known.overstaying is None and last.leads in ("old", "mixed"):
-                self._wait(resolver, max(last.expires, last.at + self._fresh))
-                return False
+            if last.leads == "new" and known.old_until <= last.at:
+                until = self._until[resolver] = last.at + self._fresh  # what is queued is earlier
+                return until
+        elif word == "old" and known.overstaying is None:
+            last = known.samples[-1]
+            if last.leads in ("old", "mixed"):
+                until = max(last.expires, last.at + self._fresh)
+                self._wait(resolver, until)
+                return until
         self._heard.add(resolver)
-        return True
+        return None
 
     def state(self, now: int) -> State:
         """The requirement's state at ``now``, no earlier than any before."""

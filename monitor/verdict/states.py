@@ -3,6 +3,7 @@ have moved. What the whole judgement says is ``verdict.dns`` and ``verdict.mail`
 
 from __future__ import annotations
 
+from monitor.evidence.dns import Resolver
 from monitor.evidence.fold import Evidence
 from monitor.evidence.touch import (
     ALL,
@@ -32,16 +33,16 @@ BITS = {
 class States:
     """``alarm`` and ``states`` are as of the last :meth:`at`; times in ms.
 
-    ``due``: when time alone may change one of them, at the earliest. ``stirred``: whether anything was heard
-    since that may have.
+    ``due``: when time alone may change one of them, at the earliest. ``stirred``: what was heard since may
+    have changed these (bits; 0: none). ``memo``: what has been worked out so far.
     """
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self._memo = Memo()
+        self.memo = Memo()
         self.states: dict[RequirementName, State] = dict.fromkeys(REQUIREMENTS, "unknown")
-        self._touched = ALL | ALARM
-        self._restless = 0  # requirements that the time may move at any instant
+        self.stirred = ALL | ALARM
+        self._horizon_met = False
         self._dues = dict.fromkeys((*BITS, ALARM), NEVER)
         self._standing: Standing | None = None
         self._horizon: int | None = None
@@ -49,30 +50,30 @@ class States:
         self.alarm: Alarm | None = None
         self.due = self._next = NEVER
 
-    @property
-    def stirred(self) -> bool:
-        return bool(self._touched or self._restless)
-
     def hear(self, seen: Observation, touched: int) -> None:
         """Take note of one observation and of what it touched in the evidence."""
-        if touched:
-            self._touched |= touched
-        if self._standing is None or not isinstance(seen, ResolverAnswer):
+        self.stirred |= touched
+        if isinstance(seen, ResolverAnswer):
+            self.answered(seen.resolver, self._evidence.dns.resolvers[seen.resolver])
+
+    def answered(self, resolver: str, known: Resolver) -> None:
+        """Take note of one resolver's answer."""
+        standing = self._standing
+        if standing is None:
             return
-        known = self._evidence.dns.resolvers[seen.resolver]
-        if self._standing.hear(seen.resolver, known):
-            self._touched |= RESOLVERS
-        elif self._standing.due < self.due:
-            self.due = self._standing.due
-        if self.states["horizon"] == "met" and known.old_until > (self._horizon or 0):
-            self._touched |= HORIZON if seen.resolver in self._standing.judged else 0
+        heard = standing.hear(resolver, known)
+        if heard is None:
+            self.stirred |= RESOLVERS
+        elif heard < self.due:
+            self.due = heard
+        if self._horizon_met and known.old_until > (self._horizon or 0) and resolver in standing.judged:
+            self.stirred |= HORIZON
 
     def at(self, now: int) -> bool:
         """Judge what may have changed by ``now``, no earlier than before; whether anything did."""
-        touched = self._touched | self._restless
-        self._touched = 0
+        touched, self.stirred = self.stirred, 0
         if self._standing is None or touched & ALL == ALL:  # a plan, a waiver or a change, or as good as one
-            self._standing, self._memo = Standing(self._evidence, now), Memo()
+            self._standing, self.memo = Standing(self._evidence, now), Memo()
         changed = touched & ALL == ALL
         if touched & RESOLVERS or self._standing.due <= now:
             before, after = self.states["resolvers"], self._standing.state(now)
@@ -80,6 +81,7 @@ class States:
             changed |= before != after
         if touched & ~RESOLVERS or self._next <= now:
             changed = self._others(now, touched) or changed
+        self._horizon_met = self.states["horizon"] == "met"
         self.due = min(self._standing.due, self._next)
         return changed
 
@@ -90,7 +92,7 @@ class States:
         if touched & (AUTHORITY | CANARIES):
             touched |= ALARM
         before, alarmed = tuple(self.states.values()), self.alarm
-        self._judge(Context(self._evidence, now, self._memo), touched)
+        self._judge(Context(self._evidence, now, self.memo), touched)
         self._next = min(self._dues.values())
         return (alarmed is None) != (self.alarm is None) or before != tuple(self.states.values())
 
@@ -125,7 +127,8 @@ class States:
         self.states[name] = state
         self._dues[bit] = min(c.deadlines, default=NEVER)
         c.deadlines.clear()
-        self._restless = self._restless | bit if c.restless else self._restless & ~bit
+        if c.restless:  # any instant may move it
+            self.stirred |= bit
         c.restless = False
 
 

@@ -36,6 +36,7 @@ async def examine(plan: CutoverPlan, vault: Vault) -> list[Checked]:
     gate, work = asyncio.Semaphore(AT_A_TIME), list[Awaitable[Checked]]()
     for side in SIDES:
         work += _services(plan, vault, side, gate)
+    work += [_relay(plan, vault, name, gate) for name in plan.relays]
     found = [*_log(plan), *await asyncio.gather(*work)]
     return sorted(found, key=lambda checked: checked.code is None)
 
@@ -92,6 +93,17 @@ async def _submission(
         except Failure as failure:
             return Checked(f"{key}: {failure}", Exit(failure.code))
         return _checked(key, service, await try_submission(service, with_, endpoints), account)
+
+
+async def _relay(plan: CutoverPlan, vault: Vault, name: str, gate: asyncio.Semaphore) -> Checked:
+    relay, key = plan.relays[name], f"relays.{name}"
+    async with gate:
+        try:
+            with_ = Login(relay.login, await vault.relay(name)) if relay.login is not None else None
+        except Failure as failure:
+            return Checked(f"{key}: {failure}", Exit(failure.code))
+        trouble = await try_submission(relay.service, with_, Endpoints(plan.endpoints))
+    return _checked(key, relay.service, trouble, None)
 
 
 async def _mailbox(

@@ -17,6 +17,7 @@ class Vault:
     def __init__(self, plan: CutoverPlan) -> None:
         self._plan = plan
         self._known: dict[tuple[Side, str], Secret] = {}
+        self._relays: dict[str, Secret] = {}
 
     def prompt(self) -> None:
         """Ask at the terminal for what the plan wants typed, before a screen takes the terminal."""
@@ -25,6 +26,21 @@ class Vault:
             for side in sides:
                 if (reference(side, account) or "").strip() == "prompt":
                     self._resolve(side, account)
+
+        for name, relay in self._plan.relays.items():
+            if (relay.secret or "").strip() == "prompt":
+                self._relay(name)
+
+    async def relay(self, name: str) -> Secret:
+        """The secret of ``[relays.NAME]``. Raises as :meth:`secret`."""
+        known = self._relays.get(name)
+        return known if known is not None else await asyncio.to_thread(self._relay, name)
+
+    def _relay(self, name: str) -> Secret:
+        relay = self._plan.relays[name]
+        secret = resolve(relay.secret or "", self._plan.path.parent, f"{relay.login} on the relay {name}")
+        self._relays[name] = secret
+        return secret
 
     async def secret(self, side: Side, account: Account) -> Secret:
         """Raises ``Failure`` 69 or 78 when the reference's source does not give it."""
@@ -35,6 +51,10 @@ class Vault:
         """After a refused login: the source may hold another one by now. What was typed stays."""
         if (reference(side, account) or "").strip() != "prompt":
             self._known.pop((side, account.address), None)
+
+    def forget_relay(self, name: str) -> None:
+        if (self._plan.relays[name].secret or "").strip() != "prompt":
+            self._relays.pop(name, None)
 
     def _resolve(self, side: Side, account: Account) -> Secret:
         where = reference(side, account)

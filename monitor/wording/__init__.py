@@ -35,28 +35,35 @@ CATALOGUES: dict[Language, dict[str, str]] = {
 }
 
 
-def say(code: str, args: Mapping[str, Any] | None = None, language: Language = "en") -> str:
-    """The sentence for ``code``. A code missing in Japanese falls back to English (a test forbids it)."""
+def say(
+    code: str, args: Mapping[str, Any] | None = None, language: Language = "en", now: datetime | None = None
+) -> str:
+    """The sentence for ``code``. A code missing in Japanese falls back to English (a test forbids it).
+
+    With ``now``, a time of another day is written with its date.
+    """
     template = CATALOGUES[language].get(code) or CATALOGUES["en"][code]
     given = args or {}
     template = _OPTIONAL.sub(lambda part: part[2] if given.get(part[1]) else "", template)
-    return template.format_map({k: shown(v, language) for k, v in given.items()})
+    return template.format_map({k: shown(v, language, now) for k, v in given.items()})
 
 
-def shown(value: Any, language: Language = "en") -> str:
+def shown(value: Any, language: Language = "en", now: datetime | None = None) -> str:
     """One argument as a person reads it. A float is a duration in seconds; an int is a count."""
     if isinstance(value, datetime):
-        return clock(value)
+        return clock(value, now)
     if isinstance(value, float):
         return span(value, language)
     if isinstance(value, (tuple, list)):
-        return ", ".join(shown(v, language) for v in value)
+        return ", ".join(shown(v, language, now) for v in value)
     return printable(str(value))
 
 
-def clock(t: datetime) -> str:
-    """Local wall-clock time; with the date when it is not today's is the caller's business."""
-    return t.astimezone().strftime("%H:%M:%S")
+def clock(t: datetime, now: datetime | None = None) -> str:
+    """Local wall-clock time; with the date where it is not that of ``now``."""
+    local = t.astimezone()
+    other = now is not None and local.date() != now.astimezone().date()
+    return local.strftime("%Y-%m-%d %H:%M" if other else "%H:%M:%S")
 
 
 def span(seconds: float, language: Language = "en") -> str:

@@ -238,6 +238,7 @@ UI: dict[str, str] = {
     "ui.col.recipient": "recipient",
     "ui.col.host": "handed to",
     "ui.col.hops": "by way of",
+    "ui.col.auth": "sender check",
     "ui.col.client": "client",
     "ui.col.helo": "HELO",
     "ui.col.since": "since",

@@ -56,6 +56,10 @@ class NoLogin(Exception):
         self.missing = _NO_SUCH_USER.search(reply) is not None
 
 
+class Refused(Exception):
+    """The server said no to this one command; the session goes on. Its words."""
+
+
 class State(Struct, frozen=True):
     """A folder as EXAMINE or STATUS shows it."""
 
@@ -82,6 +86,7 @@ class _Wire(imaplib.IMAP4):
         self._unread = bytearray()
         self._taken = 0
         self._until = time.monotonic() + seconds
+        self.most_literal, self.most_answer = MOST_LITERAL, MOST_ANSWER
         super().__init__(name)
 
     # imaplib calls these four for all input and output.
@@ -94,7 +99,7 @@ class _Wire(imaplib.IMAP4):
             self._wrap(self._tls)
 
     def read(self, size: int) -> bytes:
-        if size > MOST_LITERAL:
+        if size > self.most_literal:
             raise self.abort(f"the server sent a literal of {size} bytes")
         while len(self._unread) < size:
             self._more()
@@ -163,8 +168,8 @@ class _Wire(imaplib.IMAP4):
         if not data:
             raise self.abort("the server closed the connection")
         self._taken += len(data)
-        if self._taken > MOST_ANSWER:
-            raise self.abort(f"the server sent more than {MOST_ANSWER} bytes in one answer")
+        if self._taken > self.most_answer:
+            raise self.abort(f"the server sent more than {self.most_answer} bytes in one answer")
         self._unread += data
 
     def _cut(self, size: int) -> bytes:
@@ -374,7 +379,7 @@ def _ending() -> Iterator[None]:
     anything (RFC 3501 section 9 is not what all servers speak)."""
     try:
         yield
-    except (Gone, NoLogin):
+    except (Gone, NoLogin, Refused):
         raise
     except ssl.SSLCertVerificationError as error:
         raise Gone(f"the certificate does not verify: {error.verify_message}") from None

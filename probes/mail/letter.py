@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from probes.mail.canary import Seen, Signer, read_canary
-from probes.mail.header import Field, fields
-from probes.mail.received import Hop
+from probes.mail.canary import FIELD, Seen, Signer, read_canary
+from probes.mail.header import Field, fields, first, squeezed
+from probes.mail.received import Hop, moment
 from probes.mail.trace import Place, arrival, authentication, digest, hops, message_id
 from probes.observation import CanaryLanded, Mail, Side, now
 
@@ -26,16 +26,25 @@ def observe(
     if seen is not None:
         return _landed(seen, those, internal_date, folder, side, account, place)
     found = message_id(those)
+    ours = signer.recognise(found) if found is not None else None
+    if ours is not None and _stripped(those, account):
+        sent = moment(first(those, "date") or "") or internal_date or now()
+        return _landed(Seen(ours, "", sent), those, internal_date, folder, side, account, place)
+    # The signed Message-ID in another's copy, or beside a signature that does not hold, is no evidence of a
+    # landing, but no real mail either.
     taken = arrival(those, place)
-    # With the signed Message-ID alone (another's copy, a field that a gateway took away) it is no evidence of
-    # a landing, but no real mail either.
-    ours = found is not None and signer.recognise(found) is not None
     return Mail(
         at=now(), side=side, accepted_at=taken.at or internal_date or now(), source="mailbox",
         recipient=account, message_id=found, client=taken.client, helo=taken.helo,
-        origin="canary" if ours else taken.origin, disposition="delivered", queue_id=taken.queue_id,
-        digest=digest(those) if found is None else None,
+        origin="canary" if ours is not None else taken.origin, disposition="delivered",
+        queue_id=taken.queue_id, digest=digest(those) if found is None else None,
     )  # fmt: skip
+
+
+def _stripped(those: Sequence[Field], account: str) -> bool:
+    """Whether a gateway took our own field away from a canary to this very account, and no more."""
+    to = squeezed(first(those, "to") or "").rpartition("<")[2].rstrip("> ")
+    return first(those, FIELD.lower()) is None and to.lower() == account.lower()
 
 
 def _landed(

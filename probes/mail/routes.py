@@ -23,7 +23,9 @@ from probes.sight import Target, Tell, nobody
 SMTP_PORT = 25
 ATTEMPT = 60.0  # the longest that one attempt takes, in seconds
 MOST_REPLY = 500
-PAUSES = (15.0, 45.0)  # before a message that was put off is offered again (RFC 5321 section 4.5.4.1)
+# Before a message that was put off is offered again: twice or more in the first hour (RFC 5321 section
+# 4.5.4.1), soon enough to pass greylisting (RFC 6647 section 4.4) when its usual minutes are over.
+PAUSES = (60.0, 300.0, 600.0, 1200.0, 1800.0)
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):

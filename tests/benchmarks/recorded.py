@@ -153,7 +153,7 @@ def lines(observations: int, seed: int = 1) -> Iterator[str]:
         parts.append(_authorities(chance("authorities")))
     else:
         parts.append(line for n, line in enumerate(_authorities(chance("authorities"))) if n // 8 % 10 == 0)
-    yield json.dumps({"at": _stamp(0), "kind": "plan"} | plan())
+    yield json.dumps({"at": _stamp(0), "kind": "plan"} | plan(), separators=(",", ":"))
     for at, kind, fields in merge(*parts, key=lambda line: line[0]):
         yield json.dumps({"at": _stamp(at), "kind": kind} | fields, separators=(",", ":"))
 

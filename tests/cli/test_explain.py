@@ -166,3 +166,14 @@ def test_messages_without_a_name_are_told_apart_by_client() -> None:
     (one,) = found.lost
     assert isinstance(one, Mail) and one.client == "203.0.113.9" and one.recipient == ACCOUNT
     assert msgspec.structs.asdict(one)["origin"] == "outside"
+
+
+def test_earlier_correspondents_as_a_table_and_as_json(record: Path) -> None:
+    shown = run("senders", str(record)).stdout
+    assert shown.startswith("1 earlier correspondents: 1 heard on new") and "203.0.113.77" in shown
+    assert "まだ旧 0" in run("senders", str(record), "--language", "ja").stdout
+    assert "or there is no change yet" in " ".join(
+        run("senders", str(record), "--at", clock(200)).stdout.split()
+    )
+    (row,) = told(record, "senders")["senders"]
+    assert (row["who"], row["before"], row["state"]) == ("203.0.113.77", 15, "new")

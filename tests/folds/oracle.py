@@ -17,7 +17,7 @@ from monitor.evidence.mail import Canary, Taken
 from monitor.evidence.names import canonical
 from monitor.snapshot import Leads
 from monitor.verdict import dns, mail
-from monitor.verdict.baseline import HOUR, Baseline, _pieces
+from monitor.verdict.baseline import HOUR, LONGEST, Baseline, _pieces
 from monitor.verdict.bound import share_bound
 from monitor.verdict.context import Context
 from monitor.verdict.judge import Judge
@@ -125,6 +125,18 @@ def hits(c: Context) -> list[Taken]:
     ]  # fmt: skip
 
 
+def baseline(c: Context) -> Baseline | None:
+    change = c.evidence.first_change
+    if change is None:
+        return None
+    begin = change - LONGEST
+    before = sorted(t.at for t in hits(c) if begin <= t.at < change and t.disposition != "rejected")
+    covered = c.evidence.mail.watched("old", c.plan, c.evidence.waived).within(begin, change)
+    if "log:old" not in c.evidence.mail.covered and before:
+        covered.add(before[0], change)
+    return Baseline(before, covered) if covered.total() and before else None
+
+
 def expects(base: Baseline, spans: Intervals) -> float:
     if base._cells is None:
         return base._flat * spans.total() / HOUR
@@ -136,7 +148,7 @@ def expected(c: Context, base: Baseline, spans: Intervals) -> float:
 
 
 def bound(c: Context, since: list[Taken], covered: Intervals, calm: Intervals) -> float | None:
-    base, change = c.baseline, c.evidence.change
+    base, change = baseline(c), c.evidence.change
     if base is None or change is None:
         return None
     if calm or not since:
@@ -238,7 +250,7 @@ def arrivals(c: Context) -> str:
         return "unknown"
     if c.now < c.horizon:
         return "unmet"
-    base = c.baseline
+    base = baseline(c)
     needed = max(3, ceil((expects(base, watched.within(c.horizon, c.now + 1)) if base else 0.0) / 4 - 1e-9))
     for t in arrived(c):
         c.due(t.at)
