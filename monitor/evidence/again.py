@@ -132,6 +132,8 @@ class Again:
                 known.old_until = sample.expires
             if not self._dns.resolver_outlived:
                 self._dns.outlives(sample, form.plan)
+        elif known.lingers:
+            known.lingers -= 1
 
 
 def _placed(cache: Cache, sample: Sample) -> int | None:

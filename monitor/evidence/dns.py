@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, rank
+from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, draws_to_miss, rank
 from monitor.evidence.delegation import Delegations, covers
 from monitor.evidence.habits import Given, Signs
 from monitor.evidence.names import Names, canonical
@@ -71,7 +71,8 @@ class Resolver:
 
     ``hosts``: when the old addresses that it gave for planned exchanges run out; ``late``: those of them that
     it gave past that. ``draws``: usable answers
-    since ``drawn_from``, when the last authority stopped to serve old. Times in ms.
+    since ``drawn_from``, when the last authority stopped to serve old. ``lingers``: how many new answers it
+    still takes to believe that a nameless cache that overstayed is not merely missed. Times in ms.
     """
 
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
@@ -82,6 +83,7 @@ class Resolver:
     last_old: Sample | None = None
     old_until: int = 0
     overstaying: int | None = None
+    lingers: int = 0
     rtt_ms: float | None = None
     ede: tuple[int, ...] = ()
     last_outcome: str = ""
@@ -319,6 +321,8 @@ class Dns:
             known.draws += 1
         if sample.old:
             self._old(known, sample, placed.cache, plan)
+        elif known.lingers and sample.at > (known.overstaying or 0):
+            known.lingers -= 1
 
     def _keep(self, known: Resolver, sample: Sample, needed: int) -> None:
         """Samples stand in order of time; at one instant the unsafe one counts as the later."""
@@ -337,6 +341,7 @@ class Dns:
             known.last_old = sample
         if sample.over:
             known.overstaying = sample.at
+            known.lingers = draws_to_miss(len(known.caches.named(None))) if sample.cache is None else 0
         else:
             known.caches.announce(cache)
             known.old_until = max(known.old_until, sample.expires)
