@@ -32,7 +32,7 @@ CANARY_SECONDS = 110.0  # the schedule gives a canary two minutes in all
 
 
 def _place(here: Host, there: Host) -> Place:
-    services = [service.host for service in (here.imap, here.submission) if service is not None]
+    services = [service.host for service in here.services.values()]
     return Place([*here.mx, *services], here.addresses, there.mx, there.addresses)
 
 
@@ -160,7 +160,8 @@ class RealWorld:
     # Mailboxes and the log
 
     def mailbox(self, side: Side, account: Account, position: Any) -> AsyncIterator[Sight]:
-        service = self._host(side).imap
+        host = self._host(side)
+        service = host.mailboxes
         assert service is not None  # the schedule asks for none where there is none
 
         async def secret() -> Secret:
@@ -172,6 +173,7 @@ class RealWorld:
         box = Box(
             side=side, account=account.address, service=service, login=login(side, account),
             secret=secret, refused=refused, place=self._places[side],
+            protocol=host.protocol,
         )  # fmt: skip
         return self._mailboxes.follow(box, position)
 

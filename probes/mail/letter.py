@@ -17,14 +17,14 @@ _SKEW = timedelta(seconds=5)
 
 def observe(
     header: bytes, internal_date: datetime | None, folder: str, side: Side, account: str, place: Place,
-    signer: Signer,
+    signer: Signer, protocol: str = "imap",
 ) -> CanaryLanded | Mail:  # fmt: skip
     """Never raises for anything that a header may hold. ``place`` learns from canaries how its hosts call
-    themselves."""
+    themselves. ``protocol``: by which it was seen, imap or pop3."""
     those = fields(header)
     seen = read_canary(signer, those, account)
     if seen is not None:
-        return _landed(seen, those, internal_date, folder, side, account, place)
+        return _landed(seen, those, internal_date, folder, side, account, place, protocol)
     found = message_id(those)
     taken = arrival(those, place)
     # With the signed Message-ID alone (another's copy, a field that a gateway took away) it is no evidence of
@@ -40,7 +40,7 @@ def observe(
 
 def _landed(
     seen: Seen, those: Sequence[Field], internal_date: datetime | None, folder: str, side: Side,
-    account: str, place: Place,
+    account: str, place: Place, protocol: str,
 ) -> CanaryLanded:  # fmt: skip
     chain = hops(those)
     if chain and seen.route in (f"to-{side}", f"via-{side}"):
@@ -48,7 +48,7 @@ def _landed(
         place.learn(chain[-1].by)
     at = now()
     return CanaryLanded(
-        at=at, canary=seen.canary, side=side, account=account, folder=folder, protocol="imap",
+        at=at, canary=seen.canary, side=side, account=account, folder=folder, protocol=protocol,
         latency_ms=latency(seen.sent_at, internal_date, at), hops=tuple(map(_name, reversed(chain))),
         auth=authentication(those, place),
     )  # fmt: skip
