@@ -131,7 +131,8 @@ def _accounts(known: Known) -> str:
     about = """\
 # The mailboxes to watch and to send test messages to. A secret is a reference, never a password:
 #   "file:secrets/suga" (chmod 600)  "command:pass mail/suga"  "credential:NAME" (systemd)
-#   "keyring:SERVICE/USER"  "prompt". With other passwords on new: old_secret and new_secret.
+#   "keyring:SERVICE/USER"  "prompt"  "oauth:google:FILE"  "oauth:microsoft:FILE" (no passwords there).
+#   With other passwords on new: old_secret and new_secret.
 # Many accounts: a CSV with a first line address,old_login,new_login,secret"""
     file = f"[accounts]\nfile = {quoted(known.accounts_file or 'accounts.csv')}"
     rows = [_account(address) for address in known.accounts]

@@ -17,6 +17,7 @@ from probes.mail.connect import connected, resolved
 from probes.mail.imap import Gone, NoLogin, Session
 from probes.mail.pop import Pop
 from probes.mail.routes import Login, clean
+from probes.mail.smtpauth import authenticate
 from probes.service import Service, tls_context
 
 SECONDS = 20.0
@@ -34,7 +35,8 @@ async def try_submission(service: Service, login: Login | None, endpoints: Endpo
     try:
         async with asyncio.timeout(SECONDS), _talking(service, endpoints) as smtp:
             if login is not None:
-                await smtp.login(login.name, login.password.reveal())
+                await smtp.ehlo()
+                await authenticate(smtp, login.name, login.password, service)
         return None
     except aiosmtplib.SMTPAuthenticationError as error:
         reply = clean(f"{error.code} {error.message}", login)
