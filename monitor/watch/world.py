@@ -33,7 +33,7 @@ CANARY_SECONDS = 4400.0  # a little less than the schedule gives a canary
 
 
 def _place(here: Host, there: Host) -> Place:
-    services = [service.host for service in (here.imap, here.submission) if service is not None]
+    services = [service.host for service in here.services.values()]
     return Place([*here.mx, *services], here.addresses, there.mx, there.addresses, addresses_of)
 
 
@@ -180,7 +180,8 @@ class RealWorld:
     # Mailboxes and the log
 
     def mailbox(self, side: Side, account: Account, position: Any) -> AsyncIterator[Sight]:
-        service = self._host(side).imap
+        host = self._host(side)
+        service = host.mailboxes
         assert service is not None  # the schedule asks for none where there is none
 
         async def secret() -> Secret:
@@ -192,6 +193,7 @@ class RealWorld:
         box = Box(
             side=side, account=account.address, service=service, login=login(side, account),
             secret=secret, refused=refused, place=self._places[side],
+            protocol=host.protocol,
         )  # fmt: skip
         return self._mailboxes.follow(box, position)
 
