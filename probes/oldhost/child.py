@@ -85,7 +85,8 @@ class Child:
     def read(self, limit: int, patience: float) -> bytes | None:
         """What was printed, at most ``limit`` bytes: b"" where nothing comes within ``patience`` seconds,
         None where nothing more will come."""
-        found, data = bytearray(), b""
+        found = bytearray()
+        data: bytes | None = b""
         while len(found) < limit:
             data = self._read(limit - len(found), 0 if found else patience)
             if not data:
@@ -111,9 +112,7 @@ class Child:
 
     def close(self) -> tuple[int, str]:
         """End it, if it runs. Its status, and how it ended with the last line that it said."""
-        with suppress(
-            subprocess.TimeoutExpired
-        ):  # after its output it may end by itself
+        with suppress(subprocess.TimeoutExpired):  # after its output it may end by itself
             self._process.wait(_ENDING)
         self.kill()
         code = self._process.wait()
