@@ -99,6 +99,8 @@ SENDMAIL = [
          TO.format(f"<{BOB}>", "Sent")), TAKEN),
     Trap("a login", by("sm-mta[7]", "6AMLQp9j000143: AUTH=server, relay=m [203.0.113.77], authid=carol@example.com, mech=PLAIN, bits=0",
          FROM.format(1), TO.format(f"<{BOB}>", "Sent")), [(BOB, "submission", "delivered")]),
+    Trap("a login without a queue id", by("sm-mta[7]", "AUTH=server, relay=m [203.0.113.77], authid=carol@example.com, mech=PLAIN, bits=0",
+         FROM.format(1), TO.format(f"<{BOB}>", "Sent")), [(BOB, "submission", "delivered")]),
     Trap("an alias to a local user", by("sm-mta[1]", FROM.format(1), TO.format("bob", "Sent")), [("", "outside", "delivered")]),
     Trap("a .forward", by("sm-mta[1]", FROM.format(1), f"6AMLQp9j000143: to=x@else.example, ctladdr=<{BOB}> (1001/1001), delay=0, "
          "mailer=esmtp, pri=1, relay=mx.else.example. [198.51.100.9], dsn=2.0.0, stat=Sent (ok)"), [(BOB, "outside", "relayed")]),
@@ -286,6 +288,8 @@ BESIDE = [
     ("in a file of its own", [f"Nov 22 21:25:30 {SAVED.replace(': msgid', ': Info: msgid')}"], [(BOB, "unknown", "delivered")]),
     ("a canary", by("dovecot", SAVED.replace("<m@s>", "<canary.1@w>")), [(BOB, "canary", "delivered")]),
     ("passed on", by("dovecot", "lmtp(bob@example.com)<1><x>: sieve: msgid=<m@s>: forwarded to <b@new.example>"), [(BOB, "unknown", "relayed")]),
+    ("forged words", by("dovecot", SAVED.replace("<m@s>", "<m@s>: discarded: <x@y>")), [(BOB, "unknown", "delivered")]),
+    ("thrown away", by("dovecot", SAVED.replace("saved mail to INBOX", "marked message to be discarded if not explicitly delivered")), []),
     ("beside Postfix", POSTFIX, TAKEN),
     ("beside Exim", [*exim(IN, f"1xVF3y-00001a-1P => {BOB} R=d T=lmtp", "1xVF3y-00001a-1P Completed"), *by("dovecot", SAVED)], TAKEN),
     ("beside a server without Message-IDs", COURIERS, TAKEN),
@@ -337,3 +341,12 @@ def test_a_canary_in_a_log_without_message_ids_is_known_even_if_the_reply_is_hea
     )
     replies["de04f898"] = "c-1"
     assert hits(reading.tick(WRITTEN + 10_000)) == [(BOB, "canary", "delivered")]
+
+
+def test_a_server_that_is_not_known_here_is_no_silence() -> None:
+    """Until a known one is heard, whoever speaks of a mailbox of the domain is not understood."""
+    strange = by("mailerd[9]", f"queued for <{BOB}>", "idle", "queued for <x@other.example>")
+    own_name = ["2026-11-22T21:25:30Z old.example.com cron[9]: (root) CMD (true)"]
+    assert unread(read([*strange, *own_name])) == 1
+    assert unread(read([*exim(IN), *strange])) == 0
+    assert unread(read(by("dovecot", f"imap({BOB})<1><x>: Disconnected: Logged out"))) == 0

@@ -74,6 +74,11 @@ class Desk:
         lower = line.lower()
         return any(needle in lower for needle in self._needles)
 
+    def addresses(self, line: bytes) -> bool:
+        """Whether a line names a mailbox of the domain."""
+        lower = line.lower()
+        return any(b"@" + needle in lower for needle in self._needles)
+
     def moment(self, line: bytes, near: int) -> int:
         """The line's stamp, which moves the clock; where it has none, or one that is a day off, the last
         one stands in."""
