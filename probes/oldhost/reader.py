@@ -59,7 +59,13 @@ _HELPERS: Final = (
     b"dovecot", b"amavis", b"spam", b"rspamd", b"open", b"postgrey", b"clam", b"policy", b"milter", b"sieve",
     b"fail2ban", b"sshd", b"cron", b"su", b"roundcube", b"mailman", b"fetchmail", b"saslauthd", b"auth",
 )  # fmt: skip
-_STARTS: Final[tuple[tuple[bytes, str], ...]] = ((b"sm-", "sendmail"), (b"courier", "courier"))
+_STARTS: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"sm-", "sendmail"),
+    (b"courier", "courier"),
+    (b"exim", "exim"),
+    (b"qmail", "qmail"),
+    (b"sendmail", "sendmail"),
+)
 _QMAIL: Final = re.compile(
     rb"(?:new msg|info msg|end msg|bounce msg|starting delivery|delivery|triple bounce:|status: local"
     rb"|tcpserver:) "
@@ -241,6 +247,8 @@ class MailLog:
             return self._own(line)
         tag, text = header[1], line[header.end() :]
         name = _TAGS.get(tag) or next((n for start, n in _STARTS if tag.startswith(start)), None)
+        if name == "opensmtpd" and b"tcpserver: " in text[:32]:  # qmail-smtpd's logger is called so, too
+            name = "qmail"
         if name == "dovecot" and not _DOVECOT.match(text):
             return None
         return (name, tag, header[2] or b"", text) if name else None

@@ -19,7 +19,7 @@ from probes.oldhost.telling import Teller
 
 DAY = 86_400_000  # ms
 MOST_WATCHERS = 64
-MOST_REMEMBERED = 5_000  # sessions, processes and the like that a format keeps in mind
+MOST_REMEMBERED = 2_000  # sessions, processes and the like that a format keeps in mind
 QUEUED = "still in the queue"
 
 

@@ -26,7 +26,7 @@ _LOGIN: Final = re.compile(
     rb"smtp-in: Accepted authentication for user (.{1,200}?) on session ([0-9a-f]{16})$"
 )
 _ONWARD: Final = re.compile(rb"\b([0-9a-f]{8}) Message accepted for delivery")
-_TO: Final = re.compile(rb"([0-9A-Fa-f.:]{2,45})(?: |$)")
+_TO: Final = re.compile(rb"\[?(?:IPv6:)?([0-9A-Fa-f.:]{2,45})\]?(?: |$)")
 
 
 class OpenSmtpd(Format):
@@ -88,7 +88,7 @@ class OpenSmtpd(Format):
             return
         place, user = self._sessions.get(session, ["", ""])
         local = place.startswith("local") or place.startswith("/")
-        client = None if local else address(place.encode())
+        client = None if local else address(place.strip("[]").encode())
         kind: Kind = "local"
         if not local:
             kind = self.from_client(client, bool(user)) if client else "internal"
@@ -157,7 +157,7 @@ class OpenSmtpd(Format):
     def _refusal(self, session: str, command: bytes, reply: bytes, said: Said) -> None:
         rcpt = _RCPT.match(command)
         if rcpt is not None:
-            client = address(self._sessions.get(session, ["", ""])[0].encode())
+            client = address(self._sessions.get(session, ["", ""])[0].strip("[]").encode())
             self.refused(said.at, bare(rcpt[1]), client, None, text(reply))
 
     # -- before 6.0 -------------------------------------------------------------------------------------
