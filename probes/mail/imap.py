@@ -20,6 +20,8 @@ import imapclient
 from imapclient.imap_utf7 import decode as decode_utf7
 from msgspec import Struct
 
+from probes.mail.sasl import choose, private
+from probes.secret import Secret, Token
 from probes.service import Service, tls_context
 
 MOST_LINE = 1_000_000  # a SEARCH of a large mailbox answers in one line
@@ -56,6 +58,10 @@ class NoLogin(Exception):
         self.missing = _NO_SUCH_USER.search(reply) is not None
 
 
+class Refused(Exception):
+    """The server said no to this one command; the session goes on. Its words."""
+
+
 class State(Struct, frozen=True):
     """A folder as EXAMINE or STATUS shows it."""
 
@@ -82,6 +88,7 @@ class _Wire(imaplib.IMAP4):
         self._unread = bytearray()
         self._taken = 0
         self._until = time.monotonic() + seconds
+        self.most_literal, self.most_answer = MOST_LITERAL, MOST_ANSWER
         super().__init__(name)
 
     # imaplib calls these four for all input and output.
@@ -94,7 +101,7 @@ class _Wire(imaplib.IMAP4):
             self._wrap(self._tls)
 
     def read(self, size: int) -> bytes:
-        if size > MOST_LITERAL:
+        if size > self.most_literal:
             raise self.abort(f"the server sent a literal of {size} bytes")
         while len(self._unread) < size:
             self._more()
@@ -163,8 +170,8 @@ class _Wire(imaplib.IMAP4):
         if not data:
             raise self.abort("the server closed the connection")
         self._taken += len(data)
-        if self._taken > MOST_ANSWER:
-            raise self.abort(f"the server sent more than {MOST_ANSWER} bytes in one answer")
+        if self._taken > self.most_answer:
+            raise self.abort(f"the server sent more than {self.most_answer} bytes in one answer")
         self._unread += data
 
     def _cut(self, size: int) -> bytes:
@@ -210,7 +217,7 @@ class Session:
 
     # -- beginning and end ----------------------------------------------------------------------------
 
-    def open(self, login: str, password: str) -> None:
+    def open(self, login: str, secret: Secret) -> None:
         """TLS by the meant name, then the login."""
         with _ending():
             context = tls_context(self._service.ca_file, self._service.verify)
@@ -222,23 +229,15 @@ class Session:
                 self._wire.secure(context)
                 self._client._starttls_done = True
         with _ending():
-            self._log_in(login, password)
+            self._log_in(login, secret)
             self.idles = bool(self._known.has_capability("IDLE"))
 
-    def _log_in(self, login: str, password: str) -> None:
-        client = self._known
+    def _log_in(self, login: str, secret: Secret) -> None:
         self._wire.begin(self._round_trip)
         if self._wire.state != "NONAUTH":  # PREAUTH (RFC 3501 section 7.1.4): whose mailbox that is, is open
             raise Gone("the server lets everybody in without a login")
-        plain = client.has_capability("AUTH=PLAIN")
-        simple = all(" " <= c <= "~" for c in login + password)
         try:
-            if plain and (not simple or client.has_capability("LOGINDISABLED")):
-                client.plain_login(login, password)  # RFC 4616: UTF-8
-            elif simple:
-                client.login(_quoted(login), password)
-            else:
-                raise Gone("the server takes no login outside of ASCII")
+            self._authenticate(login, secret)
         except imaplib.IMAP4.abort:
             raise
         except imaplib.IMAP4.error as error:
@@ -246,6 +245,26 @@ class Session:
             if _NOT_NOW.search(reply) or "command error: BAD" in reply:
                 raise Gone(reply) from None
             raise NoLogin(reply) from None
+
+    def _authenticate(self, login: str, secret: Secret) -> None:
+        """LOGIN (RFC 3501 section 6.2.3) where a password may go as it is, else AUTHENTICATE (6.2.2)."""
+        client, service = self._known, self._service
+        words = (_text(word).upper() for word in client.capabilities())
+        offered = {word.removeprefix("AUTH=") for word in words if word.startswith("AUTH=")}
+        simple = all(" " <= c <= "~" for c in login + secret.reveal())
+        bare = simple and not isinstance(secret, Token) and not client.has_capability("LOGINDISABLED")
+        if bare and (private(service) or "CRAM-MD5" not in offered):
+            client.login(_quoted(login), secret.reveal())
+            return
+        mechanism = choose(offered, login, secret, service)
+        if mechanism is None and isinstance(secret, Token):
+            raise Gone("the server takes no OAuth login (neither OAUTHBEARER nor XOAUTH2 over verified TLS)")
+        if mechanism is None:
+            raise Gone("the server takes no login outside of ASCII" if not simple else "no login is offered")
+        first = [mechanism.initial] if mechanism.initial is not None else []
+        client._imap.authenticate(
+            mechanism.name, lambda challenge: first.pop() if first else mechanism.answer(challenge)
+        )
 
     def _hold(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -374,7 +393,7 @@ def _ending() -> Iterator[None]:
     anything (RFC 3501 section 9 is not what all servers speak)."""
     try:
         yield
-    except (Gone, NoLogin):
+    except (Gone, NoLogin, Refused):
         raise
     except ssl.SSLCertVerificationError as error:
         raise Gone(f"the certificate does not verify: {error.verify_message}") from None
