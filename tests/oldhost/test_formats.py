@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -50,13 +51,23 @@ def test_a_stop_after_any_line_loses_nothing_and_tells_nothing_twice(lab: Lab) -
         assert facts(seen) == expected, raw[cut - 1]
 
 
-@ONCE
+@EACH
 def test_any_two_neighbouring_lines_the_other_way_round_change_nothing(lab: Lab) -> None:
     raw = lines(lab)
     expected = steps(lab, parsed(lab, raw), "example.com")
     for i in range(len(raw) - 1):
         swapped = [*raw[:i], raw[i + 1], raw[i], *raw[i + 2 :]]
         assert steps(lab, parsed(lab, swapped), "example.com") == expected, raw[i : i + 2]
+
+
+@EACH
+@given(seed=st.randoms(use_true_random=False))
+@settings(max_examples=15, deadline=None)
+def test_lines_that_come_up_to_three_places_late_change_nothing(lab: Lab, seed: Random) -> None:
+    raw = lines(lab)
+    order = sorted(range(len(raw)), key=lambda i: i + seed.uniform(0, 4))
+    seen = parsed(lab, [raw[i] for i in order])
+    assert steps(lab, seen, "example.com") == steps(lab, parsed(lab, raw), "example.com")
 
 
 def parsed(lab: Lab, raw: list[bytes]) -> list[Observation]:
