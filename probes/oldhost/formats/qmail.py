@@ -251,7 +251,13 @@ class Qmail(Format):
         if exact is not None and _open(exact, at, 60_000):
             return exact
         near = [one for one in self._sessions.values() if one.pid < qp and _open(one, at, GRACE)]
-        near = [one for one in near if not (one.ended and one.queued)]
+        # Process ids grow: what was over when the last of these began has no later child.
+        latest = max((one.began for one in near), default=0)
+        near = [
+            one
+            for one in near
+            if not one.ended or (not one.queued and (one.ended > latest or one.began == latest))
+        ]
         clients = {one.client for one in near}
         return max(near, key=lambda one: one.pid) if len(clients) == 1 else None
 
