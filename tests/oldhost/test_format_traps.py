@@ -221,6 +221,7 @@ def tracked(source: str, event: str, to: str = BOB, *, direction: str = "Incomin
 EXCHANGE = [
     Trap("a file with its BOM", ["\ufeff#Software: Microsoft Exchange Server", "#Log-type: Message Tracking Log", FIELDS,
          tracked("SMTP", "RECEIVE"), tracked("STOREDRIVER", "DELIVER")], TAKEN),
+    Trap("with CR and LF", [f"{line}\r" for line in (FIELDS, tracked("SMTP", "RECEIVE"), tracked("STOREDRIVER", "DELIVER"))], TAKEN),
     Trap("two recipients, one refused", [FIELDS, tracked("SMTP", "RECEIVE", f"{BOB};x@example.com"), tracked("STOREDRIVER", "DELIVER"),
          tracked("DNS", "FAIL", "x@example.com", status="550 5.1.1 no")], [(BOB, "outside", "delivered"), ("x@example.com", "outside", "delivered")]),
     Trap("passed on", [FIELDS, tracked("SMTP", "RECEIVE"), tracked("SMTP", "SENDEXTERNAL", server="192.0.2.50", client="192.0.2.10")],
