@@ -217,7 +217,7 @@ class MailLog:
         if not self._formats[name].read(said) and self._desk.concerns(line):
             self._desk.tell.unread(at)
         self._before = "" if tag else name
-        if not 0 <= said.since - self._settled < 1000:
+        if not -3_600_000 < said.since - self._settled < 1000:  # lines are a little out of order
             self._settle(said.since)
         return True
 
