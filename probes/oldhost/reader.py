@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from probes.logformat import FORMATS, LogFormat
 from probes.observation import Observation, Side, now
-from probes.oldhost.formats.courier import Courier
+from probes.oldhost.formats.courier import LOGINS, Courier
 from probes.oldhost.formats.desk import Desk, Format, Said
 from probes.oldhost.formats.dovecot import SERVERS, Dovecot
 from probes.oldhost.formats.exchange import Exchange
@@ -211,7 +211,8 @@ class MailLog:
         name, tag, pid, text = found
         if name not in self._wanted:
             return False
-        self._heard.add(name)
+        if tag not in LOGINS:
+            self._heard.add(name)
         at = self._desk.moment(line, near)
         said = Said(tag, pid, text, at, self._desk.since(at, near))
         if not self._formats[name].read(said) and self._desk.concerns(line):

@@ -139,6 +139,16 @@ def clients(lab: Lab, seen: Iterable[Observation]) -> dict[int, set[str | None]]
     return found
 
 
+def names(lab: Lab, seen: Iterable[Observation]) -> dict[int, set[str | None]]:
+    """By step, the queue ids of what was taken."""
+    ids = queue_ids(lab) if lab.steps else {}
+    found: dict[int, set[str | None]] = {}
+    for mail in mails(seen):
+        if mail.disposition != "rejected":
+            found.setdefault(_step(mail, ids), set()).add(mail.queue_id)
+    return found
+
+
 def truth() -> dict[int, dict[str, str]]:
     with (LAB / "GROUND-TRUTH.tsv").open(encoding="utf-8") as file:
         return {int(row["step"]): row for row in csv.DictReader(file, delimiter="\t")}

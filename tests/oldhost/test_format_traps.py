@@ -309,6 +309,7 @@ BESIDE = [
     ("thrown away", by("dovecot", SAVED.replace("saved mail to INBOX", "marked message to be discarded if not explicitly delivered")), []),
     ("beside Postfix", POSTFIX, TAKEN),
     ("beside Exim", [*exim(IN, f"1xVF3y-00001a-1P => {BOB} R=d T=lmtp", "1xVF3y-00001a-1P Completed"), *by("dovecot", SAVED)], TAKEN),
+    ("beside Courier's IMAP alone", [*by("imapd", "LOGIN, user=bob@example.com, ip=[::ffff:203.0.113.9]"), *by("dovecot", SAVED)], [(BOB, "unknown", "delivered")]),
     ("beside a server without Message-IDs", COURIERS, TAKEN),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from probes.mail.header import fields, first
+from probes.mail.trace import Place, arrival
 from probes.observation import Observation, now, to_ms
 from probes.oldhost.follow import Follower
 from tests.oldhost.formatlab import (
@@ -19,13 +22,14 @@ from tests.oldhost.formatlab import (
     Lab,
     clients,
     lines,
+    names,
     parser,
     recent,
     refused,
     steps,
     truth,
 )
-from tests.oldhost.loglines import WRITTEN, facts, unread
+from tests.oldhost.loglines import LAB, OLD, WRITTEN, facts, unread
 
 EACH = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
 # test_lab.py does the same for Postfix.
@@ -153,3 +157,26 @@ def everything(one: Follower) -> list[Observation]:
         if waits:
             return seen
     raise AssertionError("the log does not end")
+
+
+SERVERS = {"postfix": "postfix-short"} | {
+    one: one for one in ("exim", "sendmail", "opensmtpd", "courier", "qmail")
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_message_bears_the_queue_id_that_its_received_field_shows(server: str) -> None:
+    """So that the log's word of it and the mailbox's can be joined."""
+    (lab,) = (one for one in LABS if one.name == SERVERS[server])
+    section = (LAB / "received-headers.txt").read_bytes().split(b"##### ")
+    headers = next(one for one in section if one.startswith(server.encode())).split(b"\n\n")
+    place = Place(["oldhost.example.com"], [OLD], [], ["192.0.2.50"])
+    shown: dict[int, set[str | None]] = {}
+    for header in headers:
+        those = fields(header[max(header.find(b"Return-"), 0) :])
+        named = re.search(rb"Message-ID: <(?:real|spoof|list)-(\d+)@", header, re.I)
+        if named is not None and first(those, "received"):
+            shown.setdefault(int(named[1]), set()).add(arrival(those, place).queue_id)
+    told = names(lab, parsed(lab, lines(lab)))
+    assert len(shown) >= 3
+    assert {step: told.get(step) for step in shown} == shown

@@ -2,7 +2,8 @@
 
 The two share no key. qmail-smtpd runs as the process that tcpserver names, and the ``qp`` of a message is its
 child: the session is the one whose process came last before it, was open then, and had no closer child.
-Message numbers are inodes and used again within seconds, so a message is named ``NUMBER.qp``. Where no
+Message numbers are inodes and used again within seconds, so a message is named by its ``qp``, which its
+``Received`` field shows as well. Where no
 tcpserver line was ever seen, nothing tells a client's mail from the host's own: its origin is unknown.
 """
 
@@ -87,7 +88,7 @@ class Qmail(Format):
         if found is None:
             return False
         number, qp, uid = (text(found[i]) for i in (1, 3, 4))
-        queue_id = f"{number}{suffix}.{qp}"
+        queue_id = self._named(qp, number + suffix)
         session = self._session_of(int(qp[:9]), said.at) if self._smtp() in (uid, "") else None
         if session is not None:
             session.queued = True
@@ -112,6 +113,11 @@ class Qmail(Format):
             self.mail.merge(parent, child)
             if recipient in parent.fates:
                 self.note(parent, recipient, recipient, ("passed", "", queue_id), said.since)
+
+    def _named(self, qp: str, number: str) -> str:
+        """As ``Received: (qmail QP invoked …)`` has it; one that is still in the queue may have had it."""
+        known = self.mail.get(qp)
+        return qp if known is None or qp not in known.ids else f"{qp}.{number}"
 
     def _begun_without(self, number: str, queue_id: str) -> None:
         """Its delivery's line came before the one that tells its ``qp``."""
