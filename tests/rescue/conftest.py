@@ -28,12 +28,12 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield Stage(hosts[0], hosts[1], tmp_path)
 
 
-def _ports() -> tuple[int, int]:
+def _ports() -> tuple[int, int, int]:
     import socket
 
     from tests.mail.test_dovecot import LISTEN
 
-    with socket.socket() as one, socket.socket() as two:
-        one.bind((LISTEN, 0))
-        two.bind((LISTEN, 0))
-        return one.getsockname()[1], two.getsockname()[1]
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        for each in (one, two, three):
+            each.bind((LISTEN, 0))
+        return one.getsockname()[1], two.getsockname()[1], three.getsockname()[1]
