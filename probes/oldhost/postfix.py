@@ -29,7 +29,7 @@ from probes.oldhost.inflight import InFlight
 from probes.oldhost.lines import CUT, NOQUEUE, Refusal, Service, Writer
 from probes.oldhost.message import Fate, Kind, Message
 from probes.oldhost.names import canonical, domain_forms, loopback
-from probes.oldhost.sieve import sieve
+from probes.oldhost.sieve import LONGEST, sieve
 from probes.oldhost.stamps import Stamps
 from probes.oldhost.telling import Teller
 
@@ -38,7 +38,7 @@ JOURNAL_SPAN = 600_000  # the same for rsyslog's imjournal
 DAY = 86_400_000  # ms
 MOST_SESSIONS = 5_000
 MOST_WATCHERS = 64
-LINE_LIMIT = 8_192  # bytes of a line that are read: Postfix writes less
+MANY_LINES = 500  # of fewer, all are as cheap to read
 
 
 class PostfixLog:
@@ -56,6 +56,7 @@ class PostfixLog:
         self._needles = tuple(d.encode() for d in self._domains)
         self._recognise = recognise
         self._own = frozenset(canonical(a) for a in own)
+        self._inner = tuple(f"[{a}]".encode() for a in {*own, *self._own})
         self._others = frozenset(canonical(a) for a in others)
         self._watcher = {canonical(a) for a in watcher}
         self._stamps = Stamps(zone)
@@ -89,11 +90,23 @@ class PostfixLog:
         ``live``: they were written since the last look, so what waits does so by ``near``, not by the
         log host's clock, which may be another.
         """
+        if isinstance(batch, list) and not live and len(batch) >= MANY_LINES:
+            return self.feed_text(b"\n".join(batch) + b"\n", near)
+        return self._read(batch, near, live)
+
+    def feed_text(
+        self, text: bytes, near: int, claim: Callable[[bytes], bool] = lambda _: False
+    ) -> list[Observation]:
+        """A large piece of history: whole lines, each with its newline. As :meth:`feed`, at ten times its speed.
+
+        ``claim``: whether a line that Postfix did not write is somebody else's to read.
+        """
+        return self._read(sieve(text, self._needles, self._mail.ids, self._inner, claim), near, live=False)
+
+    def _read(self, batch: Iterable[bytes], near: int, live: bool) -> list[Observation]:
         self._live = live
-        if isinstance(batch, list) and not live:
-            batch = sieve(batch, self._needles, self._mail.ids)
         for line in batch:
-            if len(line) > LINE_LIMIT or b"\0" in line:
+            if len(line) > LONGEST or b"\0" in line:
                 self._odd(line, near)
             else:
                 self._line(line, near)
@@ -133,7 +146,7 @@ class PostfixLog:
         """Longer than a line can be, or with the NUL bytes that a crash leaves where lines were."""
         before = self.clock
         rest = line.replace(b"\0", b"")
-        if len(rest) > LINE_LIMIT:
+        if len(rest) > LONGEST:
             if len(rest) >= CUT or self._concerns(rest):
                 self._tell.unread(self._moment(rest, near))
         elif rest:
