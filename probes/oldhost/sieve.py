@@ -7,7 +7,7 @@ other lines with a queue id are kept, and those that name the domain, tell of a 
 What is left out would not have made an observation, nor changed one.
 
 No line of the others becomes a Python object of its own: one pass of a regular expression makes a list of
-"QUEUEID: " and the first letter behind it, and sets and dicts do the rest.
+"QUEUEID: " and the first letters behind it, and sets and dicts do the rest.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ LEAST_BYTES = 50_000  # of less, all lines are as cheap
 LONGEST = 8_192  # bytes of a line that are read: Postfix writes less
 _BLOCK: Final = LONGEST
 
-# "]: 3F2A1C0D5E: client=": the queue id with what follows it is ``key``, with the letter ``said``.
-# The letter is no bracket, so that no two such places overlap and each can be found again.
-_SAID: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}: [^\]\n])")
+# "]: 3F2A1C0D5E: client=": what stands to the blank is ``key``, with three letters more ``said``.
+# None of the letters is a bracket, so that no two such places overlap and each can be found again.
+_SAID: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}: [^\]\n]{3})")
 _KEY: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}: )")
 _MANY: Final = re.compile(rb", nrcpt=(?!1 )(\d{0,7})")
 _BARE_LOGIN: Final = re.compile(rb"sasl_username=[^@\n]*\n")
@@ -42,9 +42,11 @@ _FOREIGN: Final = re.compile(rb"\n(?![A-Z].{14} \S+ postfix[\w-]*/)")
 _FOREIGN_3339: Final = re.compile(rb"\n(?!\d\S+ \S+ postfix[\w-]*/)")
 _POSTFIX: Final = re.compile(rb"(?:[A-Z].{14}|\d\S+) \S+ postfix[\w-]*/")
 _TELLS: Final = re.compile(rb"-login: | messages |\]: Requeue: ")
-_NOT_KEYS: Final = frozenset((b"NOQUEUE: ", b"warning: ", b"error: ", b"fatal: ", b"panic: ", b"statistics: "))
+_NOT_KEYS: Final = frozenset(
+    (b"NOQUEUE: ", b"warning: ", b"error: ", b"fatal: ", b"panic: ", b"statistics: ")
+)
 _INNER: Final = (b"client=localhost[", b"[127.", b"[::1]", b"orig_queue_id=")
-_REMOVED, _TO = b"r"[0], b"t"[0]
+_CLIENT, _FROM, _TO, _REMOVED = b"cli", b"fro", b"to=", b"rem"
 _LOOPBACK: Final = (b"relay=127.", b"relay=localhost", b"/local[", b"/pipe[")
 
 Keys = set[bytes]
@@ -79,7 +81,7 @@ class _Piece:
         self.said: list[bytes] = []
         self._blocks: list[tuple[int, int]] = []  # (how many of ``said`` come before, where it starts)
         self._said()
-        self.keys = [one[:-1] for one in self.said]
+        self.keys = [one[:-3] for one in self.said]
         self.last = dict(zip(self.keys, self.said, strict=True))
 
     def _said(self) -> None:
@@ -141,8 +143,8 @@ class _Piece:
         have = Counter(self.said)
         self.kept |= self.last.keys() & held
         self.kept |= self._many(have)
-        self.kept.update(k for k, one in self.last.items() if one[-1] == _REMOVED and k + b"t" not in have)
-        waiting = {k for k, one in self.last.items() if one[-1] != _REMOVED} - self.kept - _NOT_KEYS
+        self.kept.update(k for k, one in self.last.items() if one[-3:] == _REMOVED and k + _TO not in have)
+        waiting = {k for k, one in self.last.items() if one[-3:] != _REMOVED} - self.kept - _NOT_KEYS
         waiting = {k for k in waiting if not (k.islower() and k[:-2].isalpha() and len(k) < 14)}
         self.kept -= _NOT_KEYS
         self.kept |= self._may_be_ours(waiting, have)
@@ -156,13 +158,13 @@ class _Piece:
             key = _KEY.search(self.text, self.text.rfind(b"\n", 0, at) + 1, at)
             if key is not None:
                 one, count = key[1], found[1]
-                if have[one + b"f"] != 1 or not count or have[one + b"t"] != int(count):
+                if have[one + _FROM] != 1 or not count or have[one + _TO] != int(count):
                     few.add(one)
         return few
 
     def _may_be_ours(self, waiting: Keys, have: Counter[bytes]) -> Keys:
         """Without those whose every recipient was tried, elsewhere than on this host."""
-        tried = {k for k in waiting if have[k + b"t"] and have[k + b"f"] == 1}
+        tried = {k for k in waiting if have[k + _TO] and have[k + _FROM] == 1}
         inner = {
             key
             for key, start in self._places(tried)
@@ -176,7 +178,7 @@ class _Piece:
         lines = b"\n".join(self.lines())
         onward = {one + b": " for one in _ONWARD.findall(lines)} & known
         inner = any(mark in lines for mark in (*_INNER, *own))
-        if not (inner or onward or any(k + b"c" not in have for k in self.kept)):
+        if not (inner or onward or any(k + _CLIENT not in have for k in self.kept)):
             return
         pairs = [(a, b + b": ") for found in _LINKS for a, b in found.findall(self.text)]
         pairs = [(a, b) for a, b in pairs if b in known and a != b]

@@ -27,7 +27,7 @@ Hit = tuple[str, str]  # (client, disposition)
 
 
 class Truth(Struct):
-    """``hits``: accepted mail for the domain by (client, disposition), one for each recipient of a message."""
+    """``hits``: accepted mail for the domain by (client, disposition), one a recipient."""
 
     bytes: int = 0
     lines: int = 0
@@ -106,7 +106,7 @@ class Writing:
         head = f"postfix/{'smtp' if relayed else 'lmtp'}[{pid}]: {queue_id}: to=<{recipient}>, relay="
         times = f"delay={pid % 7}.{pid % 10}, delays=0.1/0.01/0.{pid % 9}/0.3, dsn="
         if put_off:
-            return (f"{head}none, {times}4.4.1, status=deferred (connect to {NEW}: Connection refused)")
+            return f"{head}none, {times}4.4.1, status=deferred (connect to {NEW}: Connection refused)"
         if relayed:
             return f"{head}{NEW}, {times}2.0.0, status=sent (250 2.0.0 Ok: queued as 4F{pid}KQ)"
         told = "250 2.0.0 Saved"
