@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from typing import Final
-
-from probes.oldhost.lines import has_header
+from collections.abc import Callable, Collection
+from typing import Final, TypeAlias
 
 LEAST_BYTES = 50_000  # of less, all lines are as cheap
 LONGEST = 8_192  # bytes of a line that are read: Postfix writes less
@@ -26,7 +24,7 @@ _BLOCK: Final = LONGEST
 # "]: 3F2A1C0D5E: client=": what stands to the blank is ``key``, with three letters more ``said``.
 # None of the letters is a bracket, so that no two such places overlap and each can be found again.
 _SAID: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}: [^\]\n]{3})")
-_KEY: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}: )")
+_KEY: Final = re.compile(rb"\]: ([0-9A-Za-z]{5,24}: )(?=[^\]\n]{3})")
 _MANY: Final = re.compile(rb", nrcpt=(?!1 )(\d{0,7})")
 _BARE_LOGIN: Final = re.compile(rb"sasl_username=[^@\n]*\n")
 _ONWARD: Final = re.compile(rb"ed as (\w{5,24})")
@@ -49,164 +47,188 @@ _INNER: Final = (b"client=localhost[", b"[127.", b"[::1]", b"orig_queue_id=")
 _CLIENT, _FROM, _TO, _REMOVED = b"cli", b"fro", b"to=", b"rem"
 _LOOPBACK: Final = (b"relay=127.", b"relay=localhost", b"/local[", b"/pipe[")
 
-Keys = set[bytes]
+
+Keys: TypeAlias = set[bytes]
+Take: TypeAlias = Callable[[bytes], bool]
 
 
 def sieve(
     text: bytes, needles: Collection[bytes], in_flight: Callable[[], Keys], own: Collection[bytes] = (),
-    claim: Callable[[bytes], bool] = lambda _: False,
+    claim: Take = lambda _: False, take: Take = lambda _: False,
 ) -> list[bytes]:  # fmt: skip
-    """The lines of ``text`` that matter, in their order; ``text`` is whole lines, each with its newline.
+    """The lines that matter, in their order; ``text`` is whole lines, each with its newline.
 
     ``needles``: the domain's spellings, lower case; ``in_flight``: the queue ids from before; ``own``: the
-    host's own addresses as they stand in lines; ``claim``: whether another program's line is not to be kept.
+    host's own addresses as they stand in lines. ``claim``: whether another program's line is not to be
+    kept. ``take``: whether the lines of one message, which has no part in another, were all understood at
+    once; they are then left out.
     """
     if len(text) < LEAST_BYTES or b"\0" in text:
         return [one for one in text.split(b"\n")[:-1] if _POSTFIX.match(one) or not claim(one)]
-    piece = _Piece(text)
+    piece = _Piece(text, {one + b": " for one in in_flight()})
     piece.named(needles)
     piece.foreign(claim)
-    piece.choose({one + b": " for one in in_flight()}, own)
-    return piece.lines()
+    piece.choose()
+    piece.join(own)
+    return piece.lines(take)
 
 
 class _Piece:
-    """One piece of the log while it is looked through."""
+    """One piece of the log while it is looked through. ``held``: the keys of messages from before."""
 
-    def __init__(self, text: bytes) -> None:
-        self.text = text
-        self.starts: set[int] = set()  # of the lines that are kept whatever their message
+    def __init__(self, text: bytes, held: Keys) -> None:
+        self._text = text
+        self._held = held
+        self._starts: set[int] = set()  # of lines that are kept whatever their message
         self._claimed: set[int] = set()
-        self.kept: Keys = set()
-        self.said: list[bytes] = []
-        self._blocks: list[tuple[int, int]] = []  # (how many of ``said`` come before, where it starts)
-        self._said()
-        self.keys = [one[:-3] for one in self.said]
-        self.last = dict(zip(self.keys, self.said, strict=True))
+        self._kept: Keys = set()
+        self._linked: Keys = set()
+        self._places: dict[bytes, list[int]] = {}  # where the lines of each kept message start
+        self._said: list[bytes] = []
+        self._blocks: list[tuple[int, int]] = []  # (how many of ``_said`` come before, where it starts)
+        self._hear()
+        self._keys = [one[:-3] for one in self._said]
+        self._last = dict(zip(self._keys, self._said, strict=True))
+        self._have = Counter(self._said)
 
-    def _said(self) -> None:
+    def _hear(self) -> None:
         """Block by block, so that a line is found again; one line that is too long is a block."""
-        text, said, blocks, begin = self.text, self.said, self._blocks, 0
-        find, end = _SAID.findall, len(self.text)
+        text, said, begin = self._text, self._said, 0
+        find, end = _SAID.findall, len(text)
         while begin < end:
             stop = text.rfind(b"\n", begin, begin + _BLOCK) + 1
             if not stop:
-                self.starts.add(begin)
+                self._starts.add(begin)
                 stop = text.find(b"\n", begin) + 1 or end
             else:
-                blocks.append((len(said), begin))
+                self._blocks.append((len(said), begin))
                 said += find(text, begin, stop)
             begin = stop
-        blocks.append((len(said), end))
+        self._blocks.append((len(said), end))
 
     def named(self, needles: Collection[bytes]) -> None:
-        """Lines that name the domain, in any case of letters."""
-        lower = self.text.lower()
+        """Lines that name the domain, in any case of letters, and logins that name none."""
+        lower = self._text.lower()
         for needle in needles:
             at = lower.find(needle)
             while at >= 0:
                 at = lower.find(needle, self._keep_line(at))
-        for found in _BARE_LOGIN.finditer(self.text):
+        for found in _BARE_LOGIN.finditer(self._text):
             self._keep_line(found.start())
 
     def _keep_line(self, at: int) -> int:
         """The line at this place and its message; where the line ends."""
-        text = self.text
+        text = self._text
         start, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
-        self.starts.add(start)
         key = _KEY.search(text, start, end)
-        if key is not None:
-            self.kept.add(key[1])
+        if key is None or key[1] in _NOT_KEYS:
+            self._starts.add(start)
+        else:
+            self._kept.add(key[1])
         return end
 
-    def foreign(self, claim: Callable[[bytes], bool]) -> None:
-        """Other programs' lines that tell something, and what is no line of syslog's at all."""
-        text = self.text
+    def foreign(self, claim: Take) -> None:
+        """Other programs' lines that tell something. One that names the domain is kept already."""
+        text = self._text
         pattern = _FOREIGN_3339 if text[:1].isdigit() else _FOREIGN
-        claimed: set[int] = set()
-        starts = [0, *(m.end() for m in pattern.finditer(text, 0, len(text) - 1))]
-        for start in starts:
+        for start in (0, *(m.end() for m in pattern.finditer(text, 0, len(text) - 1))):
             line = text[start : text.find(b"\n", start)]
             if _POSTFIX.match(line):
                 continue
             if claim(line):
-                claimed.add(start)
-            elif not has_header(line):
-                self._keep_line(start)
+                self._claimed.add(start)
             elif _TELLS.search(line):
-                self.starts.add(start)
-                self.kept.update(one + b": " for pair in _REQUEUED.findall(line) for one in pair)
-        self._claimed = claimed
+                self._starts.add(start)
+                self._kept.update(one + b": " for pair in _REQUEUED.findall(line) for one in pair)
 
-    def choose(self, held: Keys, own: Collection[bytes]) -> None:
-        """Which messages are kept."""
-        have = Counter(self.said)
-        self.kept |= self.last.keys() & held
-        self.kept |= self._many(have)
-        self.kept.update(k for k, one in self.last.items() if one[-3:] == _REMOVED and k + _TO not in have)
-        waiting = {k for k, one in self.last.items() if one[-3:] != _REMOVED} - self.kept - _NOT_KEYS
+    def choose(self) -> None:
+        """Which messages are kept, and where their lines are."""
+        have, last = self._have, self._last
+        self._kept |= last.keys() & self._held
+        self._kept |= self._many()
+        self._kept.update(
+            k for k, one in last.items() if one[-3:] == _REMOVED and k + _TO not in have and k + _FROM in have
+        )
+        self._kept -= _NOT_KEYS
+        waiting = {k for k, one in last.items() if one[-3:] != _REMOVED} - self._kept - _NOT_KEYS
         waiting = {k for k in waiting if not (k.islower() and k[:-2].isalpha() and len(k) < 14)}
-        self.kept -= _NOT_KEYS
-        self.kept |= self._may_be_ours(waiting, have)
-        self._join(have, own)
+        self._places = self._find(self._kept | waiting)
+        for key in waiting:
+            if not self._may_be_ours(key):
+                del self._places[key]
+        self._kept.update(waiting & self._places.keys())
 
-    def _many(self, have: Counter[bytes]) -> Keys:
+    def _many(self) -> Keys:
         """Messages for several, of whom not all are heard of."""
         few: Keys = set()
-        for found in _MANY.finditer(self.text):
+        for found in _MANY.finditer(self._text):
             at = found.start()
-            key = _KEY.search(self.text, self.text.rfind(b"\n", 0, at) + 1, at)
+            key = _KEY.search(self._text, self._text.rfind(b"\n", 0, at) + 1, at)
             if key is not None:
                 one, count = key[1], found[1]
-                if have[one + _FROM] != 1 or not count or have[one + _TO] != int(count):
+                if self._have[one + _FROM] != 1 or not count or self._have[one + _TO] != int(count):
                     few.add(one)
         return few
 
-    def _may_be_ours(self, waiting: Keys, have: Counter[bytes]) -> Keys:
-        """Without those whose every recipient was tried, elsewhere than on this host."""
-        tried = {k for k in waiting if have[k + _TO] and have[k + _FROM] == 1}
-        inner = {
-            key
-            for key, start in self._places(tried)
-            if any(mark in self.text[start : self.text.find(b"\n", start)] for mark in _LOOPBACK)
-        }
-        return (waiting - tried) | inner
+    def _may_be_ours(self, key: bytes) -> bool:
+        """Not if its every recipient was tried, elsewhere than on this host."""
+        if not self._have[key + _TO] or self._have[key + _FROM] != 1:
+            return True
+        block = self._block(key)
+        return any(mark in block for mark in _LOOPBACK)
 
-    def _join(self, have: Counter[bytes], own: Collection[bytes]) -> None:
+    def join(self, own: Collection[bytes]) -> None:
         """Of what belongs together all is kept or nothing."""
-        known = self.last.keys()
-        lines = b"\n".join(self.lines())
+        have, known = self._have, self._last.keys()
+        lines = b"\n".join(map(self._block, self._places))
         onward = {one + b": " for one in _ONWARD.findall(lines)} & known
-        inner = any(mark in lines for mark in (*_INNER, *own))
-        if not (inner or onward or any(k + _CLIENT not in have for k in self.kept)):
+        inner = onward or any(mark in lines for mark in (*_INNER, *own))
+        if not inner and all(k + _CLIENT in have for k in self._places.keys() - self._held):
             return
-        pairs = [(a, b + b": ") for found in _LINKS for a, b in found.findall(self.text)]
-        pairs = [(a, b) for a, b in pairs if b in known and a != b]
-        first: dict[bytes, bytes] = {}
-        names = ((first.setdefault(name, key), key) for key, name in _NAMES.findall(self.text))
-        pairs += [(a, b) for a, b in names if a != b]
-        grew = True
+        pairs = self._pairs()
+        self._linked = {one for pair in pairs for one in pair}
+        before, grew = set(self._kept), True
         while grew:
             grew = False
             for a, b in pairs:
-                if (a in self.kept) != (b in self.kept):
-                    self.kept.update((a, b))
+                if (a in self._kept) != (b in self._kept):
+                    self._kept.update((a, b))
                     grew = True
+        self._places.update(self._find(self._kept - before))
 
-    def _places(self, wanted: Keys) -> Iterator[tuple[bytes, int]]:
-        """Each line of these messages: (key, where it starts)."""
-        text, said, blocks = self.text, self.said, self._blocks
+    def _pairs(self) -> list[tuple[bytes, bytes]]:
+        """Keys that are, or may be, of one message."""
+        pairs = [(a, b + b": ") for found in _LINKS for a, b in found.findall(self._text)]
+        first: dict[bytes, bytes] = {}
+        pairs += [(first.setdefault(name, key), key) for key, name in _NAMES.findall(self._text)]
+        return [(a, b) for a, b in pairs if a != b and b in self._last]
+
+    def _find(self, wanted: Keys) -> dict[bytes, list[int]]:
+        """Where each line of these messages starts."""
+        text, said, blocks = self._text, self._said, self._blocks
+        places: dict[bytes, list[int]] = {}
         number, at, limit = -1, 0, 0
-        for index, key in enumerate(self.keys):
+        for index, key in enumerate(self._keys):
             if key not in wanted:
                 continue
             while index >= limit:
                 number += 1
                 at, limit = blocks[number][1], blocks[number + 1][0]
             at = text.find(b"]: " + said[index], at) + 3
-            yield key, text.rfind(b"\n", 0, at) + 1
+            start = text.rfind(b"\n", 0, at) + 1
+            if key in places:
+                places[key].append(start)
+            else:
+                places[key] = [start]
+        return places
 
-    def lines(self) -> list[bytes]:
-        text = self.text
-        starts = self.starts.union(start for _, start in self._places(self.kept)) - self._claimed
-        return [text[start : text.find(b"\n", start)] for start in sorted(starts)]
+    def _block(self, key: bytes) -> bytes:
+        text = self._text
+        return b"\n".join([text[start : text.find(b"\n", start)] for start in self._places[key]])
+
+    def lines(self, take: Take) -> list[bytes]:
+        text, starts, alone = self._text, self._starts, self._last.keys() - self._held - self._linked
+        for key, places in self._places.items():
+            if key not in alone or self._last[key][-3:] != _REMOVED or not take(self._block(key)):
+                starts.update(places)
+        return [text[start : text.find(b"\n", start)] for start in sorted(starts - self._claimed)]
