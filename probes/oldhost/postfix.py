@@ -32,6 +32,7 @@ from probes.oldhost.names import canonical, domain_forms, loopback
 from probes.oldhost.sieve import LONGEST, sieve
 from probes.oldhost.stamps import Stamps
 from probes.oldhost.telling import Teller
+from probes.oldhost.whole import Whole
 
 LOSS_SPAN = 30_000  # ms before a logger's word of left-out lines that it may speak of
 JOURNAL_SPAN = 600_000  # the same for rsyslog's imjournal
@@ -65,6 +66,9 @@ class PostfixLog:
         self._tell = Teller(side, now)
         self._mail = InFlight(self._tell, self._is_own)
         self._deliveries = Deliveries(self._mail, self._domains, self._is_own)
+        self._whole = Whole(
+            self._tell, self._deliveries, self._stamps, self._mail.get, recognise, self._is_own
+        )
         self._live = False
         self.clock = 0  # ms: the latest stamp read
 
@@ -101,7 +105,12 @@ class PostfixLog:
 
         ``claim``: whether a line that Postfix did not write is somebody else's to read.
         """
-        return self._read(sieve(text, self._needles, self._mail.ids, self._inner, claim), near, live=False)
+        last = self.stamp(text[text.rfind(b"\n", 0, -1) + 1 :][:64], near)
+        self._whole.begin(near, self.clock, last)
+        rest = sieve(text, self._needles, self._mail.ids, self._inner, claim, self._whole.take)
+        seen = self._read(rest, near, live=False)
+        self.clock = max(self.clock, self._whole.clock)
+        return seen
 
     def _read(self, batch: Iterable[bytes], near: int, live: bool) -> list[Observation]:
         self._live = live
