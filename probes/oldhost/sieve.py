@@ -84,6 +84,7 @@ class _Piece:
         self._kept: Keys = set()
         self._linked: Keys = set()
         self._places: dict[bytes, list[int]] = {}  # where the lines of each kept message start
+        self._texts: dict[bytes, bytes] = {}  # these lines, joined
         self._said: list[bytes] = []
         self._blocks: list[tuple[int, int]] = []  # (how many of ``_said`` come before, where it starts)
         self._hear()
@@ -180,7 +181,8 @@ class _Piece:
     def join(self, own: Collection[bytes]) -> None:
         """Of what belongs together all is kept or nothing."""
         have, known = self._have, self._last.keys()
-        lines = b"\n".join(map(self._block, self._places))
+        self._texts = {key: self._block(key) for key in self._places}
+        lines = b"\n".join(self._texts.values())
         onward = {one + b": " for one in _ONWARD.findall(lines)} & known
         inner = onward or any(mark in lines for mark in (*_INNER, *own))
         if not inner and all(k + _CLIENT in have for k in self._places.keys() - self._held):
@@ -195,6 +197,7 @@ class _Piece:
                     self._kept.update((a, b))
                     grew = True
         self._places.update(self._find(self._kept - before))
+        self._texts.update((key, self._block(key)) for key in self._kept - before)
 
     def _pairs(self) -> list[tuple[bytes, bytes]]:
         """Keys that are, or may be, of one message."""
@@ -229,6 +232,6 @@ class _Piece:
     def lines(self, take: Take) -> list[bytes]:
         text, starts, alone = self._text, self._starts, self._last.keys() - self._held - self._linked
         for key, places in self._places.items():
-            if key not in alone or self._last[key][-3:] != _REMOVED or not take(self._block(key)):
+            if key not in alone or self._last[key][-3:] != _REMOVED or not take(self._texts[key]):
                 starts.update(places)
         return [text[start : text.find(b"\n", start)] for start in sorted(starts - self._claimed)]
