@@ -18,7 +18,7 @@ from msgspec import Struct
 DOMAIN = "example.com"
 BEGIN = int(datetime(2026, 11, 2, tzinfo=UTC).timestamp() * 1000)
 HOST = "oldhost"
-RATE = 40  # messages a second of the log's own time, when it is full of them
+RATE = 8  # messages a second of the log's own time
 NEW = "mx1.new.example[198.51.100.20]:25"
 _BLOCK = 1 << 20
 
