@@ -25,6 +25,7 @@ COMMANDS = {
     "watch": ("watch", "Watch the move: the dashboard, or --headless for a unit."),
     "attach": ("attach", "Open the dashboard on a journal that another process writes."),
     "status": ("status", "Print the verdict from a journal. Exit 0 only when it is safe."),
+    "explain": ("explain", "Say why: the evidence behind each state, and what to do now."),
     "cutover": ("operator", "Declare that the change was made now (or taken back)."),
     "waive": ("operator", "Waive one subject, with a reason that every report shows."),
     "unwaive": ("operator", "Take a waiver back."),

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from monitor.evidence.again import Seen, seen
+from monitor.evidence.again import Seen, seen, whole
 from monitor.exits import Exit, Failure
 from monitor.lines import HEADS, Lines, head_of
 from monitor.verdict.judge import Judge
@@ -59,13 +59,26 @@ def replay(path: Path) -> Iterator[Judgement]:
 
     Raises ``Failure`` 65 or 74.
     """
+    yield from _judge(_ordered(path), str(path))
+
+
+def ordered(path: Path) -> Iterator[Observation]:
+    """A file's observations in order of ``at``, ties in file order, as they are read. Raises as above."""
+    return map(whole, _ordered(path))
+
+
+def by_time(observations: Iterable[Observation]) -> Iterator[Observation]:
+    """In order of ``at``, ties as they come, where none comes more than five minutes late."""
+    return map(whole, _put_right(map(seen, observations), WINDOW))
+
+
+def _ordered(path: Path) -> Iterator[Seen]:
     with _failures(path), path.open("rb") as lines:
         head = head_of(lines.readline(), lines.readline())
         lines.seek(0)
         late = lateness(lines, head)
         lines.seek(0)
-        ordered = _sorted(lines) if late is None else _put_right(Lines(head).read(lines), late)
-        yield from _judge(ordered, str(path))
+        yield from _sorted(lines) if late is None else _put_right(Lines(head).read(lines), late)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
@@ -11,12 +10,10 @@ from monitor.evidence.names import canonical
 from monitor.verdict.answers import host_name, named
 from monitor.verdict.context import Context
 from monitor.verdict.model import LooseEnd
+from monitor.verdict.senders import ledger
 from probes.observation import from_ms
 
 MOST = 50  # of each kind; more of them tell nobody more
-DAY = 86_400_000
-RARE_HISTORY = 14 * DAY  # so much history tells a sender of every day from one of every month
-RARE_LETTERS = 2
 _TOKENS = re.compile(r"[\s,;=\"']+")
 
 
@@ -96,22 +93,13 @@ def _is_new(c: Context, address: str) -> bool:
 
 def _senders(c: Context) -> Iterator[LooseEnd]:
     """Who wrote to old so rarely before the change that silence since says nothing yet."""
-    change = c.evidence.change
-    if change is None:
-        return
-    before: dict[str, list[int]] = defaultdict(list)
-    for t in c.hits:
-        if t.client and t.origin == "outside" and t.at < change:
-            before[t.client].append(t.at)
-    first = min((min(instants) for instants in before.values()), default=change)
-    if change - first < RARE_HISTORY:
-        return
-    heard = {t.client for t in (*c.evidence.mail.new, *c.hits) if t.at >= change}
-    for client, instants in sorted(before.items(), key=lambda entry: -max(entry[1])):
-        if len(instants) <= RARE_LETTERS and client not in heard:
-            last = from_ms(max(instants))
-            args = {"client": client, "count": len(instants), "last": last}
-            yield LooseEnd(kind="sender", subject=client, code="loose.sender", args=args, last=last)
+    for sender in ledger(c):
+        if sender.standing == "rare":
+            again = f"{sender.expected:%Y-%m-%d}" if sender.expected else ""
+            args = {"client": sender.sender, "count": sender.letters, "last": sender.last, "expected": again}
+            yield LooseEnd(
+                kind="sender", subject=sender.sender, code="loose.sender", args=args, last=sender.last
+            )
 
 
 def _unobserved(c: Context) -> Iterator[LooseEnd]:

@@ -16,6 +16,8 @@ from monitor.printable import printable
 from monitor.wording.dns_en import DNS as DNS_EN
 from monitor.wording.dns_ja import DNS as DNS_JA
 from monitor.wording.en import CATALOGUE as EN
+from monitor.wording.explain_en import EXPLAIN as EXPLAIN_EN
+from monitor.wording.explain_ja import EXPLAIN as EXPLAIN_JA
 from monitor.wording.ja import CATALOGUE as JA
 from monitor.wording.rehearsal_en import REHEARSAL as REHEARSAL_EN
 from monitor.wording.rehearsal_ja import REHEARSAL as REHEARSAL_JA
@@ -28,8 +30,8 @@ Language = Literal["en", "ja"]
 _OPTIONAL = re.compile(r"\[(\w+)\?(.*?)\]")
 SIGNS = {"met": "✓", "unmet": "✗", "unknown": "?", "waived": "–"}  # beside the word, never alone
 CATALOGUES: dict[Language, dict[str, str]] = {
-    "en": UI_EN | REPORT_EN | REHEARSAL_EN | DNS_EN | EN,
-    "ja": UI_JA | REPORT_JA | REHEARSAL_JA | DNS_JA | JA,
+    "en": UI_EN | REPORT_EN | REHEARSAL_EN | DNS_EN | EXPLAIN_EN | EN,
+    "ja": UI_JA | REPORT_JA | REHEARSAL_JA | DNS_JA | EXPLAIN_JA | JA,
 }
 
 
@@ -39,6 +41,11 @@ def say(code: str, args: Mapping[str, Any] | None = None, language: Language = "
     given = args or {}
     template = _OPTIONAL.sub(lambda part: part[2] if given.get(part[1]) else "", template)
     return template.format_map({k: shown(v, language) for k, v in given.items()})
+
+
+def known(code: str) -> bool:
+    """Whether there is a sentence for it."""
+    return code in CATALOGUES["en"]
 
 
 def shown(value: Any, language: Language = "en") -> str:
