@@ -56,6 +56,10 @@ class Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Right below the commands: a blank line more would not fit."""
+        formatter.write(f"  {self.epilog}\n")
+
 
 @click.group(
     cls=Lazy,
