@@ -30,7 +30,7 @@ async def opened(plan: CutoverPlan, vault: Vault, side: Side, account: Account) 
         raise Gone(f"{side}: {error}") from None
     session = Carrier(sock, service, ROUND_TRIP)
     try:
-        await asyncio.to_thread(session.open, login(side, account), secret.reveal())
+        await asyncio.to_thread(session.open, login(side, account), secret)
     except (Gone, NoLogin) as error:
         ended(session)
         said = clean(str(error), Login(login(side, account), secret))

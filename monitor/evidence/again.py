@@ -50,6 +50,8 @@ class Form(Struct):
     leads: Leads
     old: bool
     key: Key
+    resolver: str
+    rrset: tuple[str, ...]
     outcome: str
     cache: str | None
 
@@ -61,17 +63,15 @@ class Again:
         self._dns = dns
         self._forms: dict[int, Form] = {}
 
-    def fold(
-        self, answer: ResolverAnswer, at: int, ttl: int, rtt: float | None, plan: Plan
-    ) -> Resolver | None:
-        """The resolver that it was folded into; None where that would have to be done the long way."""
+    def fold(self, answer: Observation, at: int, ttl: int, rtt: float | None, plan: Plan) -> Form | None:
+        """The form of an answer that was folded; None where that has to be done the long way."""
         dns, form = self._dns, self._forms.get(id(answer))
         if form is None or form.answer is not answer or form.plan is not plan \
                 or form.version != dns.names.version:  # fmt: skip
             form = self._form(answer, plan)
             if form is None:
                 return None
-        known, rrset, ms = form.known, answer.rrset, ttl * 1000
+        known, ms = form.known, ttl * 1000
         group: Sequence[Cache] = known.caches.groups.get(form.cache, ())
         if len(group) != 1 or not known.samples or at <= known.samples[-1].at:
             return None
@@ -80,7 +80,7 @@ class Again:
         if form.old and (turned is not None or known.hosts):
             return None
         sample = Sample(
-            at, rrset, form.outcome, form.leads, at + ms, form.cache, False, ms, int(rtt or 0), False
+            at, form.rrset, form.outcome, form.leads, at + ms, form.cache, False, ms, int(rtt or 0), False
         )
         after = _placed(group[0], sample)
         if after is None:
@@ -92,10 +92,12 @@ class Again:
         else:
             known.draws = known.draws + 1 if known.drawn_from == turned else 1
             known.drawn_from = turned
-        return known
+        return form
 
-    def _form(self, answer: ResolverAnswer, plan: Plan) -> Form | None:
+    def _form(self, answer: Observation, plan: Plan) -> Form | None:
         dns = self._dns
+        if not isinstance(answer, ResolverAnswer):
+            return None
         if answer.outcome not in USABLE or answer.ede or plan.policy.settle_samples > SAMPLES:
             return None
         known = dns.resolvers.get(answer.resolver)
@@ -107,7 +109,7 @@ class Again:
             self._forms.clear()
         form = Form(
             answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key_of(answer.rrset),
-            answer.outcome, answer.cache,
+            answer.resolver, answer.rrset, answer.outcome, answer.cache,
         )  # fmt: skip
         self._forms[id(answer)] = form
         return form
@@ -129,7 +131,9 @@ class Again:
             if sample.expires > known.old_until:
                 known.old_until = sample.expires
             if not self._dns.resolver_outlived:
-                self._dns.outlives(sample)
+                self._dns.outlives(sample, form.plan)
+        elif known.lingers:
+            known.lingers -= 1
 
 
 def _placed(cache: Cache, sample: Sample) -> int | None:

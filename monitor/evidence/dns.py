@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, rank
+from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, draws_to_miss, rank
 from monitor.evidence.delegation import Delegations, covers
 from monitor.evidence.habits import Given, Signs
 from monitor.evidence.names import Names, canonical
@@ -71,7 +71,8 @@ class Resolver:
 
     ``hosts``: when the old addresses that it gave for planned exchanges run out; ``late``: those of them that
     it gave past that. ``draws``: usable answers
-    since ``drawn_from``, when the last authority stopped to serve old. Times in ms.
+    since ``drawn_from``, when the last authority stopped to serve old. ``lingers``: how many new answers it
+    still takes to believe that a nameless cache that overstayed is not merely missed. Times in ms.
     """
 
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
@@ -82,6 +83,7 @@ class Resolver:
     last_old: Sample | None = None
     old_until: int = 0
     overstaying: int | None = None
+    lingers: int = 0
     rtt_ms: float | None = None
     ede: tuple[int, ...] = ()
     last_outcome: str = ""
@@ -318,7 +320,9 @@ class Dns:
         if turned is not None and sample.at >= turned:
             known.draws += 1
         if sample.old:
-            self._old(known, sample, placed.cache)
+            self._old(known, sample, placed.cache, plan)
+        elif known.lingers and sample.at > (known.overstaying or 0):
+            known.lingers -= 1
 
     def _keep(self, known: Resolver, sample: Sample, needed: int) -> None:
         """Samples stand in order of time; at one instant the unsafe one counts as the later."""
@@ -329,14 +333,15 @@ class Dns:
         if needed > long or rank(known.samples[-2]) > rank(sample):
             known.samples = deque(sorted(known.samples, key=rank), maxlen=max(long, needed))
 
-    def _old(self, known: Resolver, sample: Sample, cache: Cache) -> None:
+    def _old(self, known: Resolver, sample: Sample, cache: Cache, plan: Plan) -> None:
         """What an old answer announces: when it must be gone, unless it is stale already."""
         if not self.resolver_outlived:
-            self.outlives(sample)
+            self.outlives(sample, plan)
         if known.last_old is None or sample.at >= known.last_old.at:
             known.last_old = sample
         if sample.over:
             known.overstaying = sample.at
+            known.lingers = draws_to_miss(len(known.caches.named(None))) if sample.cache is None else 0
         else:
             known.caches.announce(cache)
             known.old_until = max(known.old_until, sample.expires)
@@ -383,8 +388,11 @@ class Dns:
             known.hosts[name, seen.type] = max(before, until)
             known.old_until = max(known.old_until, until)
 
-    def outlives(self, sample: Sample) -> None:
-        """A resolver shows more life than any authority gives this answer: its TTL was lowered lately."""
+    def outlives(self, sample: Sample, plan: Plan) -> None:
+        """A resolver shows more life than any authority gives this answer: its TTL was lowered lately.
+
+        What an authority was seen to give before, for as long as a cache may have that, is given as well.
+        """
         if self._given is None:
             self._given = {}
         most = self._given.get(sample.rrset)
@@ -394,9 +402,14 @@ class Dns:
                 if kind == "MX" and set(rrset) == set(sample.rrset)
             ]  # fmt: skip
             most = self._given[sample.rrset] = max(given) * 1000 if given else NEVER
-        if sample.ttl > most:
+        if sample.ttl > most and not self._explained(sample, plan):
             self.resolver_outlived = True
             self.touched |= HORIZON
+
+    def _explained(self, sample: Sample, plan: Plan) -> bool:
+        key = (host_name(plan.domain), "MX")
+        runs = (run for known in self.authorities.values() for run in known.runs.get(key, ()))
+        return any(_explains(run, sample) for run in runs)
 
     # -- the horizon's ground --------------------------------------------------------------------
 
@@ -438,6 +451,12 @@ def _said_again(known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) ->
 def _has_data(seen: AuthorityAnswer) -> bool:
     """Whether it says what the name has; a bogus answer says it to those who do not validate."""
     return seen.outcome in USABLE or (seen.outcome == "bogus" and bool(seen.rrset))
+
+
+def _explains(run: Run, sample: Sample) -> bool:
+    """Whether a cache may have fetched this answer while an authority was seen to give it this TTL."""
+    longest = run.ttl_ms + TOLERANCE
+    return sample.ttl <= longest and (run.ended is None or sample.expires <= run.ended + longest)
 
 
 def _by_hosts(known: Resolver, rrset: tuple[str, ...], plan: Plan) -> bool:

@@ -7,15 +7,17 @@ from typing import Literal
 
 from msgspec import Struct
 
+from probes.logformat import LogFormat
 from probes.observation import Policy
 from probes.service import Service
 
 
 class LogSource(Struct, frozen=True, kw_only=True):
-    """The old host's mail log. ``zone`` is an IANA name or None for the watcher's own zone."""
+    """The old host's mail log. ``format``: what wrote it, "auto" where its lines tell. ``zone`` is an IANA
+    name or None for the watcher's own zone."""
 
     path: Path
-    format: Literal["postfix"] = "postfix"
+    format: LogFormat = "auto"
     history: bool = True
     zone: str | None = None
 
@@ -26,7 +28,24 @@ class Host(Struct, frozen=True, kw_only=True):
     smtp_port: int = 25
     submission: Service | None = None
     imap: Service | None = None
+    pop3: Service | None = None
     log: LogSource | None = None
+
+    @property
+    def mailboxes(self) -> Service | None:
+        """Where mailboxes are read: over IMAP, and over POP3 only where there is no IMAP."""
+        return self.imap or self.pop3
+
+    @property
+    def protocol(self) -> Literal["imap", "pop3"]:
+        """What ``mailboxes`` speaks."""
+        return "pop3" if self.imap is None and self.pop3 is not None else "imap"
+
+    @property
+    def services(self) -> dict[str, Service]:
+        """Those that the plan names, by their table: submission, imap, pop3."""
+        named = {"submission": self.submission, "imap": self.imap, "pop3": self.pop3}
+        return {called: service for called, service in named.items() if service is not None}
 
 
 class Account(Struct, frozen=True, kw_only=True):

@@ -11,16 +11,18 @@ from monitor.plan.mistakes import Wrong, nearest
 from monitor.plan.model import Account, Cadence, Host, LogSource, Relay
 from monitor.plan.resolvers import resolver
 from monitor.plan.table import Table
+from probes.logformat import FORMATS, LogFormat
 from probes.observation import Policy
 from probes.service import Service, Tls
 
 T = TypeVar("T")
-Protocol = Literal["submission", "imap"]
+Protocol = Literal["submission", "imap", "pop3"]
 
-# The registered port of each service and TLS mode (RFC 8314 section 7.3, RFC 6409, RFC 9051).
+# The registered port of each service and TLS mode (RFC 8314 section 7.3, RFC 6409, RFC 9051, RFC 1939).
 PORTS: dict[Protocol, dict[Tls, int]] = {
     "submission": {"implicit": 465, "starttls": 587, "none": 587},
     "imap": {"implicit": 993, "starttls": 143, "none": 143},
+    "pop3": {"implicit": 995, "starttls": 110, "none": 110},
 }
 ROUTES = ("via-old", "via-new", "to-old", "to-new", "mx")
 WEEK = 7 * 86400.0
@@ -44,7 +46,7 @@ def host(table: Table, side: str, base: Path) -> Host:
     mx = table.texts("mx", values.pattern, f"mail.{side}.example")
     addresses = table.texts("addresses", values.address, "192.0.2.10")
     smtp = table.table("smtp")
-    submission, imap = table.table("submission"), table.table("imap")
+    submission, imap, pop3 = (table.table(called) for called in ("submission", "imap", "pop3"))
     names = tuple(n for n in mx if not n.startswith("*.")) + addresses
     found = Host(
         mx=mx,
@@ -52,6 +54,7 @@ def host(table: Table, side: str, base: Path) -> Host:
         smtp_port=smtp.number("port", 25, 1, 65535, whole=True),
         submission=service(submission, "submission", names, base) if "submission" in table else None,
         imap=service(imap, "imap", names, base) if "imap" in table else None,
+        pop3=service(pop3, "pop3", names, base) if "pop3" in table else None,
         log=log(table.table("log"), base) if "log" in table else None,
     )
     smtp.close()
@@ -65,7 +68,7 @@ def service(table: Table, protocol: Protocol, names: tuple[str, ...], base: Path
     mode = cast("Tls | None", table.choice("tls", ("implicit", "starttls", "none")))
     port: int | None = table.number("port", None, 1, 65535, whole=True)
     by_port: dict[int, Tls] = {ports["implicit"]: "implicit", ports["starttls"]: "starttls"}
-    default: Tls = "implicit" if protocol == "imap" else "starttls"
+    default: Tls = "starttls" if protocol == "submission" else "implicit"
     tls = mode or by_port.get(port or 0, default)
     meant = by_port.get(port or 0, tls)
     if mode not in (None, "none") and meant != mode:
@@ -98,10 +101,10 @@ def log(table: Table, base: Path) -> LogSource | None:
     path = path_beside(table, "path", "/var/log/mail.log", base)
     if path is None and "path" not in table:
         table.wrong("path", "is missing", 'write path = "/var/log/mail.log"')
-    table.choice("format", ("postfix",))
+    format = cast("LogFormat", table.choice("format", FORMATS) or "auto")
     history, zone = table.flag("history", True), table.text("zone", _zone, "Asia/Tokyo")
     table.close()
-    return None if path is None else LogSource(path=path, history=history, zone=zone)
+    return None if path is None else LogSource(path=path, format=format, history=history, zone=zone)
 
 
 def _zone(text: str) -> str:

@@ -229,7 +229,7 @@ def standing(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     last = known.samples[-1]
     if last.leads != "new":
         return _not_new(c, known, last, change)
-    if known.overstaying == last.at:
+    if known.overstaying == last.at or _lingers(known, change):
         return "overstaying", None
     if any(_holds_old(s, change) for s in known.caches.words.values()):
         return "cache", None
@@ -238,6 +238,11 @@ def standing(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     if not c.fresh(last.at):
         return "silent", None
     return ("settled" if _streak(c, known) >= c.policy.settle_samples else "few"), None
+
+
+def _lingers(known: Resolver, change: int | None) -> bool:
+    """Another cache's new answer does not show that the nameless one that overstayed has let go."""
+    return known.lingers > 0 and known.overstaying is not None and known.overstaying >= (change or 0)
 
 
 def _streak(c: Context, known: Resolver) -> int:

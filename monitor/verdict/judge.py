@@ -14,7 +14,7 @@ from monitor.verdict.context import Context, when
 from monitor.verdict.loose import loose_ends
 from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, RequirementName, State, VerdictWord
 from monitor.verdict.states import Alarm, States, alarm
-from probes.observation import Observation, Plan, ResolverAnswer, from_ms, to_ms
+from probes.observation import Observation, Plan, from_ms, to_ms
 
 Shape = tuple[str, ...]  # the verdict, then the state of each requirement
 DNS = ("authority", "horizon", "resolvers")
@@ -41,16 +41,17 @@ class Judge:
 
     def follow(self, stream: Iterable[Seen]) -> Iterator[Judgement]:
         """The same of observations that may be told by their forms."""
-        states, fold, now = self._states, self._again.fold, self.now
+        states, fold, now, settled = self._states, self._again.fold, self.now, self._states.settled
         for at, what, ttl, rtt in stream:
             if at != now:
                 if now is not None and (states.stirred or states.due < at):
                     yield from self.settle(at)
                 self.now = now = at
-            if ttl is not None and isinstance(what, ResolverAnswer):
-                known = fold(what, at, ttl, rtt, self.evidence.plan)
-                if known is not None:
-                    states.answered(what.resolver, known)
+            if ttl is not None:
+                form = fold(what, at, ttl, rtt, self.evidence.plan)
+                if form is not None:
+                    if form.leads != "new" or form.resolver not in settled:
+                        states.answered(form.resolver, form.known)
                     continue
                 what = whole((at, what, ttl, rtt))
             states.hear(what, self.evidence.add(what))

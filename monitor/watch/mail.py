@@ -137,9 +137,9 @@ class MailSchedule:
 def sides(plan: CutoverPlan, account: Account) -> list[Side]:
     """The sides on which this account's mailbox can be opened."""
     found: list[Side] = []
-    if plan.old.imap is not None and account.old_secret is not None:
+    if plan.old.mailboxes is not None and account.old_secret is not None:
         found.append("old")
-    if plan.new.imap is not None and account.new_secret is not None:
+    if plan.new.mailboxes is not None and account.new_secret is not None:
         found.append("new")
     return found
 

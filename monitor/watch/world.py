@@ -17,6 +17,7 @@ from probes.dns.authority import Walker
 from probes.dns.exchange import Exchange
 from probes.dns.records import ask_records
 from probes.endpoints import Endpoints
+from probes.mail.accepted import Accepted
 from probes.mail.canary import Signer, compose
 from probes.mail.connect import addresses_of, resolved
 from probes.mail.mailbox import Box, Mailboxes
@@ -32,7 +33,7 @@ CANARY_SECONDS = 4400.0  # a little less than the schedule gives a canary
 
 
 def _place(here: Host, there: Host) -> Place:
-    services = [service.host for service in (here.imap, here.submission) if service is not None]
+    services = [service.host for service in here.services.values()]
     return Place([*here.mx, *services], here.addresses, there.mx, there.addresses, addresses_of)
 
 
@@ -73,6 +74,7 @@ class RealWorld:
         self._mailboxes = Mailboxes(
             self._signer, self._endpoints, plan.cadence.mailbox, plan.cadence.coverage
         )
+        self._accepted = Accepted(plan.old.addresses, plan.old.mx)
         self._places = {"old": _place(plan.old, plan.new), "new": _place(plan.new, plan.old)}
 
     # DNS
@@ -178,7 +180,8 @@ class RealWorld:
     # Mailboxes and the log
 
     def mailbox(self, side: Side, account: Account, position: Any) -> AsyncIterator[Sight]:
-        service = self._host(side).imap
+        host = self._host(side)
+        service = host.mailboxes
         assert service is not None  # the schedule asks for none where there is none
 
         async def secret() -> Secret:
@@ -190,6 +193,7 @@ class RealWorld:
         box = Box(
             side=side, account=account.address, service=service, login=login(side, account),
             secret=secret, refused=refused, place=self._places[side],
+            protocol=host.protocol,
         )  # fmt: skip
         return self._mailboxes.follow(box, position)
 
@@ -198,9 +202,13 @@ class RealWorld:
         assert source is not None  # the schedule asks for none where there is none
         return follow_log(
             source.path, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
-            history=source.history, own=plan.old.addresses, others=plan.new.addresses,
-            poll=plan.cadence.log, coverage=plan.cadence.coverage, position=position,
+            queued=self._accepted.canary, format=source.format, history=source.history,
+            own=plan.old.addresses, others=plan.new.addresses, poll=plan.cadence.log,
+            coverage=plan.cadence.coverage, position=position,
         )  # fmt: skip
+
+    def sent(self, seen: CanarySent) -> None:
+        self._accepted.hear(seen)
 
     async def close(self) -> None:
         await self._mailboxes.close()

@@ -20,6 +20,8 @@ import imapclient
 from imapclient.imap_utf7 import decode as decode_utf7
 from msgspec import Struct
 
+from probes.mail.sasl import choose, private
+from probes.secret import Secret, Token
 from probes.service import Service, tls_context
 
 MOST_LINE = 1_000_000  # a SEARCH of a large mailbox answers in one line
@@ -215,7 +217,7 @@ class Session:
 
     # -- beginning and end ----------------------------------------------------------------------------
 
-    def open(self, login: str, password: str) -> None:
+    def open(self, login: str, secret: Secret) -> None:
         """TLS by the meant name, then the login."""
         with _ending():
             context = tls_context(self._service.ca_file, self._service.verify)
@@ -227,23 +229,15 @@ class Session:
                 self._wire.secure(context)
                 self._client._starttls_done = True
         with _ending():
-            self._log_in(login, password)
+            self._log_in(login, secret)
             self.idles = bool(self._known.has_capability("IDLE"))
 
-    def _log_in(self, login: str, password: str) -> None:
-        client = self._known
+    def _log_in(self, login: str, secret: Secret) -> None:
         self._wire.begin(self._round_trip)
         if self._wire.state != "NONAUTH":  # PREAUTH (RFC 3501 section 7.1.4): whose mailbox that is, is open
             raise Gone("the server lets everybody in without a login")
-        plain = client.has_capability("AUTH=PLAIN")
-        simple = all(" " <= c <= "~" for c in login + password)
         try:
-            if plain and (not simple or client.has_capability("LOGINDISABLED")):
-                client.plain_login(login, password)  # RFC 4616: UTF-8
-            elif simple:
-                client.login(_quoted(login), password)
-            else:
-                raise Gone("the server takes no login outside of ASCII")
+            self._authenticate(login, secret)
         except imaplib.IMAP4.abort:
             raise
         except imaplib.IMAP4.error as error:
@@ -251,6 +245,26 @@ class Session:
             if _NOT_NOW.search(reply) or "command error: BAD" in reply:
                 raise Gone(reply) from None
             raise NoLogin(reply) from None
+
+    def _authenticate(self, login: str, secret: Secret) -> None:
+        """LOGIN (RFC 3501 section 6.2.3) where a password may go as it is, else AUTHENTICATE (6.2.2)."""
+        client, service = self._known, self._service
+        words = (_text(word).upper() for word in client.capabilities())
+        offered = {word.removeprefix("AUTH=") for word in words if word.startswith("AUTH=")}
+        simple = all(" " <= c <= "~" for c in login + secret.reveal())
+        bare = simple and not isinstance(secret, Token) and not client.has_capability("LOGINDISABLED")
+        if bare and (private(service) or "CRAM-MD5" not in offered):
+            client.login(_quoted(login), secret.reveal())
+            return
+        mechanism = choose(offered, login, secret, service)
+        if mechanism is None and isinstance(secret, Token):
+            raise Gone("the server takes no OAuth login (neither OAUTHBEARER nor XOAUTH2 over verified TLS)")
+        if mechanism is None:
+            raise Gone("the server takes no login outside of ASCII" if not simple else "no login is offered")
+        first = [mechanism.initial] if mechanism.initial is not None else []
+        client._imap.authenticate(
+            mechanism.name, lambda challenge: first.pop() if first else mechanism.answer(challenge)
+        )
 
     def _hold(self, sock: socket.socket) -> None:
         self._sock = sock

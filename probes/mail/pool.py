@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from msgspec import Struct
 
@@ -27,6 +28,7 @@ class Box(Struct, frozen=True, kw_only=True):
 
     ``secret`` gives the password when it is needed and may raise where it cannot; ``refused`` is called when
     the server turned it down, so that ``secret`` may look for another one. ``place``: that side's hosts.
+    ``protocol``: what ``service`` speaks.
     """
 
     side: Side
@@ -36,6 +38,7 @@ class Box(Struct, frozen=True, kw_only=True):
     secret: Callable[[], Awaitable[Secret]]
     refused: Callable[[], None]
     place: Place
+    protocol: Literal["imap", "pop3"] = "imap"
 
     @property
     def key(self) -> str:

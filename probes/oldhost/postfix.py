@@ -81,6 +81,10 @@ class PostfixLog:
         """How many messages were reported and forgotten for want of room."""
         return self._mail.evicted
 
+    def knows(self, message_id: str) -> bool:
+        """Whether a message of this Message-ID is under way."""
+        return self._mail.named(message_id) is not None
+
     # -- reading ------------------------------------------------------------------------------------
 
     def feed(self, batch: Iterable[bytes], near: int, live: bool = False) -> list[Observation]:
