@@ -173,6 +173,23 @@ def rescued(stage: Stage, *, dry: bool = False) -> list[Rescued]:
     return asyncio.run(work.run(todo))
 
 
+def test_from_a_host_that_has_pop3_alone(stage: Stage) -> None:
+    """Nothing is marked as read there, and the date is when old took it."""
+    stage.plan.write_text(stage.plan.read_text().replace("[old.imap]", "[old.pop3]"))
+    at = stage.changed + timedelta(hours=1)
+    raw, large = letter(1, ".A line that begins with a dot\r\n..\r\n."), letter(2, "y" * 2_500_000)
+    for one in (letter(3), raw, large):
+        put(stage.old, one, at)
+    stage.record(stage.taken(raw, at), stage.taken(large, at), stage.taken(letter(9), at))
+    before = kept(stage.old)
+    code, rows, _ = stage.run()
+    assert (code, sorted(row["outcome"] for row in rows)) == (10, ["absent", "copied", "copied"])
+    assert kept(stage.old) == before
+    found = kept(stage.new)
+    assert sorted(one.raw for one in found) == sorted([raw, large])
+    assert all(abs(one.date - at) < timedelta(seconds=1) and not one.flags for one in found)
+
+
 def test_one_rescue_at_a_time(tmp_path: Path) -> None:
     with Ledger(tmp_path / "journal"), pytest.raises(Failure, match="another rescue is at work"):
         Ledger(tmp_path / "journal")
