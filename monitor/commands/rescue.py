@@ -58,8 +58,8 @@ def _known(plan: CutoverPlan, accounts: tuple[str, ...]) -> None:
             raise Failure(
                 f"{address} is not an account of {plan.path}; write it as it stands there", Exit.USAGE
             )
-    for side, host in (("old", plan.old), ("new", plan.new)):
-        if host.imap is None:
+    for side, service in (("old", plan.old.mailboxes), ("new", plan.new.imap)):
+        if service is None:
             raise Failure(f"{plan.path} has no [{side}.imap]: nothing can be copied", Exit.BAD_PLAN)
 
 

@@ -140,7 +140,7 @@ class Rescuer:
         self, straggler: StragglerRow, one: Found, raw: bytes, key: str, target: str, entry: Entry
     ) -> Rescued:
         kept = self._new.whole(target, entry)
-        uid = entry.key if isinstance(entry.key, int) else None
+        uid = entry.key
         if kept is None or unix(kept) != unix(raw):
             detail = f"{len(raw)} bytes were handed over, {len(kept or b'')} others came back"
             self._ledger.put(self._account, key, "differs", target, uid, detail)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from monitor.boxes import AT_A_TIME, ended, opened
+from monitor.boxes import AT_A_TIME, Opened, ended, opened
 from monitor.exits import Exit, Failure
 from monitor.journal import post
 from monitor.plan.model import Account, CutoverPlan
@@ -102,11 +102,14 @@ class Rescue:
         return found
 
     async def _between(self, ledger: Ledger, errand: Errand, found: list[Rescued]) -> None:
-        sessions: list[Carrier] = []
+        sessions: list[Opened] = []
         try:
             for side in SIDES:
                 sessions.append(await opened(self._plan, self._vault, side, errand.account))
-            rescuer = Rescuer(errand.account.address, sessions[0], sessions[1], ledger, dry=self._dry)
+            old, new = sessions
+            if not isinstance(new, Carrier):
+                raise Gone("new: nothing can be put there over POP3: the plan needs [new.imap]")
+            rescuer = Rescuer(errand.account.address, old, new, ledger, dry=self._dry)
             work = rescuer.run(errand.stragglers)
             while (one := await asyncio.to_thread(next, work, None)) is not None:
                 found.append(one)

@@ -30,7 +30,7 @@ class Shelf:
         self._folders: list[Folder] = new.folders()
         self._next: dict[str, int] = {}
         self._named: dict[str, list[Lying]] = defaultdict(list)
-        self._contents: dict[tuple[str, int | str], str] = {}
+        self._contents: dict[tuple[str, int], str] = {}
         for folder in self._folders:
             self._load(folder.name)
 

@@ -56,7 +56,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     """One message as a listing shows it. ``key`` names it within its folder; ``date`` is its INTERNALDATE in
     the server's own zone; ``flags`` are without ``\\Recent``, which nobody can set."""
 
-    key: int | str
+    key: int
     date: datetime | None
     flags: tuple[str, ...]
     header: tuple[Field, ...]
