@@ -114,10 +114,8 @@ class Whole:
         return at if at is not None and self.clock - DAY <= at <= self._near + DAY else None
 
     def _single(self, daemon: bytes, to: bytes, relay: bytes, text: bytes) -> Recipients | None:
-        if b"ed as " in text:
-            told = lines.Delivery("", "", "", 0, "sent", lines.text(text))
-            if self._in_flight(onward(told)):
-                return None
+        if b"ed as " in text and self._goes_on(lines.Delivery("", "", "", 0, "sent", lines.text(text))):
+            return None
         recipient = lines.text(to)
         if not self._deliveries.ours(recipient):
             return {}
@@ -134,14 +132,17 @@ class Whole:
             one = lines.delivery(rest)
             if isinstance(one, bool) or one.status != "sent" or (one.orig_to and len(told) > 1):
                 return None
-            goes_on = onward(one)
-            if goes_on and self._in_flight(goes_on):
+            if self._goes_on(one):
                 return None
             targets.add(one.to)
             name = self._deliveries.name(one)
             if name:
                 found[name] = self._deliveries.state(daemon.decode(), one)
         return found if len(targets) == len(told) == block.count(b"\n") else None
+
+    def _goes_on(self, one: lines.Delivery) -> bool:
+        """Whether the message is, or may be, still there under another queue id."""
+        return one.text.startswith("forwarded as ") or self._in_flight(onward(one)) is not None
 
     def _learn(self, key: tuple[bytes, bytes], relay: str) -> State:
         if len(self._states) > _KNOWN:
