@@ -111,7 +111,7 @@ class PostfixLog:
         """
         last = self.stamp(text[text.rfind(b"\n", 0, -1) + 1 :][:64], near)
         self._whole.begin(near, self.clock, last)
-        rest = sieve(text, self._needles, self._mail.ids, self._inner, claim, self._whole.take)
+        rest = sieve(text, self._needles, self._mail.ids, self._inner, claim, self._whole)
         seen = self._read(rest, near, live=False)
         self.clock = max(self.clock, self._whole.clock)
         return seen
