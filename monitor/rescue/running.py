@@ -88,7 +88,7 @@ class Rescue:
         async with self._gate:
             try:
                 await self._between(ledger, errand, found)
-            except (Gone, OSError, Failure) as error:
+            except (Gone, Failure) as error:
                 if isinstance(error, Failure) and error.code == Exit.IO:
                     raise
                 done = {one.straggler for one in found}
@@ -158,7 +158,7 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
     for cause in causes:
         if isinstance(cause, BaseExceptionGroup):
             causes.extend(cause.exceptions)
-        elif isinstance(cause, Failure):
+        elif isinstance(cause, (Failure, OSError)):  # a reader of our output that went away
             return cause
     return several
 
@@ -171,8 +171,9 @@ def summed(found: Iterable[Rescued]) -> list[Rescued]:
         kept.setdefault(one.straggler, []).append(one)
     rows: list[Rescued] = []
     for mine in kept.values():
-        there = [one for one in mine if one.outcome != "absent"]
-        rows += there or mine[:1]
+        found = [one for one in mine if one.outcome not in ("absent", "failed")]
+        failed = [one for one in mine if one.outcome == "failed"]
+        rows += found or failed or mine[:1]
     return rows
 
 

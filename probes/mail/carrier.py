@@ -37,6 +37,7 @@ PIECE = 1024 * 1024  # bytes of a message that one command asks for: each has it
 SLOWEST = 20_000  # bytes a second that an upload is given time for
 MOST_LISTED = 50_000  # messages of one folder
 MOST_HOPS = 50
+MOST_FLAGS = 100
 _ORDER = {"\\inbox": 0, "\\junk": 1}
 _USES = ("\\trash", "\\archive", "\\sent", "\\drafts", "\\all", "\\flagged")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -102,7 +103,9 @@ class Carrier(Session):
         """INBOX first, then junk, then what else can be opened, in the server's order."""
         with _ending():
             self._wire.begin(self._round_trip)
-            listed = self._known.list_folders()[:MOST_FOLDERS]
+            return self._folders(self._known.list_folders()[:MOST_FOLDERS])
+
+    def _folders(self, listed: Sequence[tuple[Any, Any, Any]]) -> list[Folder]:
         junk = junk_folder(listed)
         found = [Folder(name="INBOX", use="\\inbox")]
         for flags, _, raw in listed:
@@ -130,7 +133,7 @@ class Carrier(Session):
         with _ending():
             self._wire.begin(2 * self._round_trip)
             found = self._known.fetch(list(uids[:BATCH]), _ITEMS) if uids else {}
-        return [_entry(uid, found[uid]) for uid in uids if uid in found]
+            return [_entry(uid, found[uid]) for uid in uids if uid in found]
 
     def look_at(self, folder: str) -> State:
         """EXAMINE it anew: what came since the last time is seen. Raises :class:`Refused` where it cannot be
@@ -147,8 +150,9 @@ class Carrier(Session):
             following = found.get(b"UIDNEXT")
             if following is None:
                 following = max(self._known.search(["UID", "1:*"]), default=0) + 1
+            state = State(int(found.get(b"UIDVALIDITY", 0)), int(following))
         self._examined = folder
-        return State(int(found.get(b"UIDVALIDITY", 0)), int(following))
+        return state
 
     def _examine_once(self, folder: str) -> None:
         if self._examined != folder:
@@ -237,7 +241,7 @@ def internal(date: datetime) -> str:
 def plain_flags(flags: Any) -> tuple[str, ...]:
     """Those that can be set (RFC 3501 section 2.3.2), in a stable order."""
     words = {_text(f) for f in flags or ()}
-    return tuple(sorted(w for w in words if _FLAG.fullmatch(w) and w.lower() != "\\recent"))
+    return tuple(sorted(w for w in words if _FLAG.fullmatch(w) and w.lower() != "\\recent")[:MOST_FLAGS])
 
 
 def _entry(uid: int, found: Any) -> Entry:
