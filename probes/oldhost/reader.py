@@ -16,7 +16,7 @@ from probes.logformat import FORMATS, LogFormat
 from probes.observation import Observation, Side, now
 from probes.oldhost.formats.courier import Courier
 from probes.oldhost.formats.desk import Desk, Format, Said
-from probes.oldhost.formats.dovecot import Dovecot
+from probes.oldhost.formats.dovecot import SERVERS, Dovecot
 from probes.oldhost.formats.exchange import Exchange
 from probes.oldhost.formats.exim import Exim
 from probes.oldhost.formats.haraka import Haraka
@@ -36,7 +36,7 @@ _KINDS: Final[tuple[type[Format], ...]] = (
     Exchange,
     Dovecot,
 )
-_POSTFIX: Final = b" postfix/"
+_POSTFIX: Final = (b" postfix/", b" postfix-")  # an instance has a name: postfix-out/smtpd
 _POSTFIX_WITHIN: Final = 96  # bytes: stamp, host and tag; a longer name only takes the slower way
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -54,7 +54,18 @@ _TAGS: Final[dict[bytes, str]] = {
     b"qmail-smtpd": "qmail", b"imapd": "courier", b"imapd-ssl": "courier", b"pop3d": "courier",
     b"pop3d-ssl": "courier", b"MSExchange": "exchange",
 }  # fmt: skip
-_STARTS: Final[tuple[tuple[bytes, str], ...]] = ((b"sm-", "sendmail"), (b"courier", "courier"))
+# Who else speaks of mailboxes, and takes no mail by itself.
+_HELPERS: Final = (
+    b"dovecot", b"amavis", b"spam", b"rspamd", b"open", b"postgrey", b"clam", b"policy", b"milter", b"sieve",
+    b"fail2ban", b"sshd", b"cron", b"su", b"roundcube", b"mailman", b"fetchmail", b"saslauthd", b"auth",
+)  # fmt: skip
+_STARTS: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"sm-", "sendmail"),
+    (b"courier", "courier"),
+    (b"exim", "exim"),
+    (b"qmail", "qmail"),
+    (b"sendmail", "sendmail"),
+)
 _QMAIL: Final = re.compile(
     rb"(?:new msg|info msg|end msg|bounce msg|starting delivery|delivery|triple bounce:|status: local"
     rb"|tcpserver:) "
@@ -131,10 +142,14 @@ class MailLog:
         """
         lines = batch if isinstance(batch, list) else list(batch)
         self._desk.live = live
-        foreign = [i for i, one in enumerate(lines) if _POSTFIX not in one[:_POSTFIX_WITHIN]]
-        if len(foreign) < len(lines):
-            self._heard.add("postfix")
-            self._before = ""
+        plain, named = _POSTFIX
+        foreign = [
+            i for i, one in enumerate(lines)
+            if plain not in (head := one[:_POSTFIX_WITHIN]) and named not in head
+        ]  # fmt: skip
+        self._before = self._before if len(foreign) == len(lines) else ""
+        if self._only is None or self._only == "postfix":
+            self._heard.update(["postfix"] if len(foreign) < len(lines) else [])
         claimed = {i for i in foreign if self._claim(lines[i], near)}
         if self._only is not None and self._only != "postfix":
             claimed.update(set(range(len(lines))).difference(foreign))
@@ -189,7 +204,7 @@ class MailLog:
             return False
         found = self._split(line.removeprefix(_BOM))
         if found is None:
-            return self._continued(line)
+            return self._continued(line) or self._strange(line, near)
         name, tag, pid, text = found
         if self._only not in (None, name, *(("dovecot",) if name == "courier" else ())) and name != "dovecot":
             return False
@@ -202,6 +217,20 @@ class MailLog:
         if not 0 <= said.since - self._settled < 1000:
             self._settle(said.since)
         return True
+
+    def _strange(self, line: bytes, near: int) -> bool:
+        """As long as no server that is known here was heard, one that is not may be speaking of the domain:
+        what names an address of it was not understood. Never claims the line."""
+        if not SERVERS.isdisjoint(self._heard):
+            return False
+        header = _SYSLOG.match(line)
+        if (
+            header is not None
+            and not header[1].lower().startswith(_HELPERS)
+            and self._desk.addresses(line[header.end() :])
+        ):
+            self._desk.tell.unread(self._desk.moment(line, near))
+        return False
 
     def _continued(self, line: bytes) -> bool:
         """A line without a stamp of its own: Exim's rejectlog shows the header of what was refused."""
@@ -218,6 +247,8 @@ class MailLog:
             return self._own(line)
         tag, text = header[1], line[header.end() :]
         name = _TAGS.get(tag) or next((n for start, n in _STARTS if tag.startswith(start)), None)
+        if name == "opensmtpd" and b"tcpserver: " in text[:32]:  # qmail-smtpd's logger is called so, too
+            name = "qmail"
         if name == "dovecot" and not _DOVECOT.match(text):
             return None
         return (name, tag, header[2] or b"", text) if name else None

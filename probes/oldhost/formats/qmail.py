@@ -59,6 +59,8 @@ class Qmail(Format):
         line = said.text
         epoch = _EPOCH.match(line)
         line = line[epoch.end() :] if epoch else line
+        if said.tag == b"tcpserver" and not line.startswith(b"tcpserver: "):
+            line = b"tcpserver: " + line
         queue = _QUEUE.search(line)
         suffix = "." + text(queue[1]) if queue else ""
         line = line[: queue.start()] if queue else line

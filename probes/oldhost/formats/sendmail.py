@@ -46,6 +46,9 @@ class Sendmail(Format):
 
     def read(self, said: Said) -> bool:
         found = _ID.match(said.text)
+        if said.text.startswith(b"AUTH=server"):  # it bears no queue id
+            self._authenticated(_fields(said.text), said)
+            return True
         if found is None:
             return b"to=" not in said.text
         queue_id, rest = text(found[1]), said.text[found.end() :]
