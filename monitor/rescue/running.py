@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -179,7 +178,6 @@ def summed(found: Iterable[Rescued]) -> list[Rescued]:
 
 def exit_code(rows: Sequence[Rescued]) -> Exit:
     """69 where a host or login was not to be had; 10 where something is not on new; else 0."""
-    with suppress(StopIteration):
-        next(one for one in rows if one.outcome == "failed")
+    if any(one.outcome == "failed" for one in rows):
         return Exit.UNAVAILABLE
     return Exit.OK if all(one.outcome in HOLDS for one in rows) else Exit.NOT_YET
