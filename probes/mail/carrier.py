@@ -47,10 +47,12 @@ _ITEMS = ("INTERNALDATE", "FLAGS", f"BODY.PEEK[HEADER]<0.{MOST_HEADER}>")
 
 
 class Folder(Struct, frozen=True, kw_only=True):
-    """``use``: its special use in lower case (RFC 6154), ``\\inbox`` for INBOX, "" where it has none."""
+    """``use``: its special use in lower case (RFC 6154), ``\\inbox`` for INBOX, "" where it has none.
+    ``path``: its name by levels, without the INBOX below which some servers keep all folders (RFC 2342)."""
 
     name: str
     use: str = ""
+    path: tuple[str, ...] = ()
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -108,14 +110,16 @@ class Carrier(Session):
     def _folders(self, listed: Sequence[tuple[Any, Any, Any]]) -> list[Folder]:
         junk = junk_folder(listed)
         found = [Folder(name="INBOX", use="\\inbox")]
-        for flags, _, raw in listed:
+        for flags, delimiter, raw in listed:
             words = {_text(f).lower() for f in flags or ()}
             if not isinstance(raw, bytes) or not raw.isascii() or words & {"\\noselect", "\\nonexistent"}:
                 continue
             self._raw[name := _shown(raw)] = raw
             if name.upper() != "INBOX":
                 use = "\\junk" if raw == junk else next((u for u in _USES if u in words), "")
-                found.append(Folder(name=name, use=use))
+                path = name.split(_text(delimiter)) if delimiter else [name]
+                path = path[1:] if len(path) > 1 and path[0].upper() == "INBOX" else path
+                found.append(Folder(name=name, use=use, path=tuple(path)))
         return sorted(found, key=lambda f: _ORDER.get(f.use, 2))
 
     # -- reading --------------------------------------------------------------------------------------
@@ -185,6 +189,7 @@ class Carrier(Session):
         ends.
         """
         wire = self._wire
+        self._leave()
         name = self._known._normalise_folder(self._raw.get(folder, folder))
         with _ending():
             wire.begin(2 * self._round_trip + len(raw) / SLOWEST)
@@ -202,6 +207,15 @@ class Carrier(Session):
             raise Refused(said.decode("utf-8", "replace"))
         found = _APPENDUID.search(said)
         return int(found[2]) if found else None
+
+    def _leave(self) -> None:
+        """Courier takes nothing into a folder that it shows read-only just now. CLOSE removes nothing there
+        (RFC 3501 section 6.4.2); elsewhere it would."""
+        self._examined = None
+        with _ending():
+            if self._wire.state == "SELECTED" and self._wire.is_readonly:
+                self._wire.begin(self._round_trip)
+                self._known.close_folder()
 
     def having(self, folder: str, field: str, part: str) -> list[int]:
         """The UIDs of the messages whose header field holds ``part`` (RFC 3501 section 6.4.4)."""
