@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from monitor.rescue.content import content, unix
+from monitor.rescue.content import content, named, unix
 from monitor.rescue.ledger import Copied, Ledger
 from monitor.rescue.model import Outcome, Rescued
 from monitor.rescue.shelf import Lying, Shelf
@@ -74,7 +74,8 @@ class Rescuer:
         except Refused as error:
             yield self._said(straggler, "refused", one, detail=str(error))
             return
-        if raw is None or (key := content(raw)) in seen:
+        # Another message under its UID: the folder has become another one meanwhile (UIDVALIDITY).
+        if raw is None or named(raw) != one.entry.name or (key := content(raw)) in seen:
             return
         seen.add(key)
         yield self._copied(straggler, one, raw, key)

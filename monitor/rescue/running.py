@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -88,7 +87,7 @@ class Rescue:
         async with self._gate:
             try:
                 await self._between(ledger, errand, found)
-            except (Gone, OSError, Failure) as error:
+            except (Gone, Failure) as error:
                 if isinstance(error, Failure) and error.code == Exit.IO:
                     raise
                 done = {one.straggler for one in found}
@@ -158,7 +157,7 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
     for cause in causes:
         if isinstance(cause, BaseExceptionGroup):
             causes.extend(cause.exceptions)
-        elif isinstance(cause, Failure):
+        elif isinstance(cause, (Failure, OSError)):  # a reader of our output that went away
             return cause
     return several
 
@@ -171,14 +170,14 @@ def summed(found: Iterable[Rescued]) -> list[Rescued]:
         kept.setdefault(one.straggler, []).append(one)
     rows: list[Rescued] = []
     for mine in kept.values():
-        there = [one for one in mine if one.outcome != "absent"]
-        rows += there or mine[:1]
+        found = [one for one in mine if one.outcome not in ("absent", "failed")]
+        failed = [one for one in mine if one.outcome == "failed"]
+        rows += found or failed or mine[:1]
     return rows
 
 
 def exit_code(rows: Sequence[Rescued]) -> Exit:
     """69 where a host or login was not to be had; 10 where something is not on new; else 0."""
-    with suppress(StopIteration):
-        next(one for one in rows if one.outcome == "failed")
+    if any(one.outcome == "failed" for one in rows):
         return Exit.UNAVAILABLE
     return Exit.OK if all(one.outcome in HOLDS for one in rows) else Exit.NOT_YET

@@ -79,4 +79,4 @@ class Shelf:
             same = next((f.name for f in self._folders if f.use == folder.use), None)
             if same is not None:
                 return same
-        return next((f.name for f in self._folders if f.name == folder.name), "INBOX")
+        return next((f.name for f in self._folders if f.path == folder.path), "INBOX")
