@@ -11,24 +11,27 @@ from tests.worlds.kinds import kinds
 from tests.worlds.score import OURS, Score
 
 
+HEAD = "| kind of world | worlds | safe | false | above its bound | askings later than the policy |"
+
+
 def table(figures: dict[str, Any]) -> str:
     worlds, bound, late = figures["worlds"], figures["bound"], figures["late"]
     lines = [
-        "| rule | old could still be handed out, or mail lay on old alone | more mail than the bound still went there "
-        "| mail really lost | never said | median wait |",
+        "| rule | false safe | more than the bound | mail lost | never said | median wait |",
         "|---|---|---|---|---|---|",
     ]
     rules = sorted(figures["rules"].items(), key=lambda item: item[0] != OURS)
     lines += [_row(name, rule, worlds) for name, rule in rules]
     ours = figures["rules"][OURS]
     said = ours["said"] or 1
+    stated = f"{bound['violated']} of {bound['stated']} ({_percent(bound['violated'], bound['stated'])})"
     lines += [
         "",
         f"False safe: {ours['false']} of {said} worlds in which it was said.",
-        f"The share bound stated with *safe* was below the true share in {bound['violated']} of {bound['stated']} worlds "
-        f"({_percent(bound['violated'], bound['stated'])}).",
-        f"Beyond the policy's own quiet time: {_askings(late['median'])} askings in the median, "
-        f"{_askings(late['ninth_decile'])} in nine worlds of ten.",
+        f"Worlds in which the true share was above the bound that was stated with *safe*: {stated}.",
+        f"Later than the policy's own quiet time: {_askings(late['median'])} askings in the median, "
+        f"{_askings(late['ninth_decile'])} in the ninth decile.",
+        f"A cache that nobody watches and that does not keep to the TTL still led somebody to old: {figures['stray']}.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -57,7 +60,7 @@ def by_kind(scores: list[Score]) -> str:
         said = sum(s.rows[OURS].said < inf for s in mine)
         cells = (
             f"**{kind.name}**: {kind.about}", str(len(mine)), str(said), str(sum(s.false for s in mine)),
-            _askings(median(late) if late else None),
+            str(sum(s.violated for s in mine)), _askings(median(late) if late else None),
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
