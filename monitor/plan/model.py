@@ -23,12 +23,15 @@ class LogSource(Struct, frozen=True, kw_only=True):
 
 
 class Host(Struct, frozen=True, kw_only=True):
+    """One side. ``folders`` of each mailbox are watched beside INBOX and the junk folder (IMAP only)."""
+
     mx: tuple[str, ...]
     addresses: tuple[str, ...]
     smtp_port: int = 25
     submission: Service | None = None
     imap: Service | None = None
     pop3: Service | None = None
+    folders: tuple[str, ...] = ()
     log: LogSource | None = None
 
     @property

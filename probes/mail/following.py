@@ -9,18 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from probes.mail.coverage import Ledger
-from probes.mail.imap import BATCH, Gone, NoLogin, Session, State
+from probes.mail.imap import BATCH, INBOX, Gone, NoLogin, Session, State
 from probes.mail.letter import observe
 from probes.mail.link import Link
 from probes.mail.pool import Box, Pool
 from probes.observation import Observation, from_ms, now, to_ms
 from probes.sight import Sight
 
-INBOX = "INBOX"
 HISTORY = timedelta(days=28)
 MOST_HISTORY = 20_000  # messages of one folder
 LEAST_GAP = 0.2  # between two looks, however often a server says that something is new
-LOOK_FOR_JUNK = 300.0
+LOOK_FOR_FOLDERS = 300.0
+CROWDED, LONGEST_AWAY = 4, 240.0  # times the usual pause, and seconds, where connections are few
 TURNS = 3  # looks in a row while mail keeps coming in
 
 
@@ -33,8 +33,9 @@ class Follower:
         self._next: dict[str, State] = folders
         self._ledger = Ledger(box.key, pool.coverage, untold)
         self._link = Link(pool, box, Session)
-        self._junk: str | None = None
-        self._junk_looked_for = -LOOK_FOR_JUNK
+        self._folders: list[str] = []  # beside INBOX, as far as they are there
+        self._lacking: list[str] = []
+        self._looked_for = -LOOK_FOR_FOLDERS
         self._vanished = 0
 
     async def sights(self) -> AsyncGenerator[Sight, None]:
@@ -53,51 +54,76 @@ class Follower:
             self.close()
 
     async def _connected(self) -> AsyncGenerator[Sight, None]:
-        async for sight in self._link.opened():
-            yield sight
-        yield self._pool.state(self._box, "ok", ""), None
         while True:
             began = time.monotonic()
+            if self._link.closed:
+                async for sight in self._link.opened():
+                    yield sight
+                yield self._pool.state(self._box, "ok", self._wanting), None
+                self._looked_for = -LOOK_FOR_FOLDERS
             async for sight in self._look():
                 yield sight
-            yield self._pool.state(self._box, "ok", ""), None
-            await asyncio.sleep(LEAST_GAP - (time.monotonic() - began))
-            await self._rest(began + self._pool.every)
+            yield self._pool.state(self._box, "ok", self._wanting), None
+            if self._link.crowded:
+                # Others wait for a connection: this one comes again later. UIDNEXT tells of the time between.
+                self.close()
+                await asyncio.sleep(min(CROWDED * self._pool.every, LONGEST_AWAY))
+            else:
+                await asyncio.sleep(LEAST_GAP - (time.monotonic() - began))
+                await self._rest(began + self._pool.every)
+
+    @property
+    def _wanting(self) -> str:
+        """What the plan names and the mailbox has not."""
+        return f"no folder {', '.join(self._lacking)}" if self._lacking else ""
 
     def close(self) -> None:
         self._link.close()
 
-    # -- one look into both folders ------------------------------------------------------------------
+    # -- one look into all folders --------------------------------------------------------------------
 
     async def _look(self) -> AsyncGenerator[Sight, None]:
         """Everything that had arrived when it began has been shown when it ends; that time is covered."""
         at, self._vanished = now(), 0
         session = self._link.session
-        await self._find_junk()
+        await self._find_folders()
         for _ in range(TURNS):
-            async for sight in self._look_at_junk():
-                yield sight
-            async for sight in self._read(INBOX, await self._link.do(session.examine, INBOX)):
+            found = await self._link.do(session.pulse, self._folders)
+            inbox = found.pop(INBOX)
+            changed = [
+                name for name, state in found.items() if state is None or state != self._next.get(name)
+            ]
+            for folder in changed:
+                async for sight in self._look_at(folder, found[folder]):
+                    yield sight
+            if changed or inbox is None:  # another folder was examined in between
+                inbox = await self._link.do(session.examine, INBOX)
+            async for sight in self._read(INBOX, inbox):
                 yield sight
             if not session.changed:
                 break
         yield self._ledger.prove(at, self._vanished), self._place_after()
 
-    async def _find_junk(self) -> None:
-        if self._junk is None and time.monotonic() - self._junk_looked_for >= LOOK_FOR_JUNK:
-            self._junk = await self._link.do(self._link.session.junk)
-            self._junk_looked_for = time.monotonic()
-
-    async def _look_at_junk(self) -> AsyncGenerator[Sight, None]:
-        session = self._link.session
-        if self._junk is None:
+    async def _find_folders(self) -> None:
+        """Junk by its use or name, and what the plan names; now and then again, where one is missing."""
+        if time.monotonic() - self._looked_for < LOOK_FOR_FOLDERS:
             return
-        state = await self._link.do(session.status, self._junk)
+        session = self._link.session
+        junk = await self._link.do(session.junk)
+        names = [*([junk] if junk is not None else []), *self._box.folders]
+        before, self._folders = self._folders, [n for n in dict.fromkeys(names) if n.upper() != INBOX]
+        self._lacking, self._looked_for = [], time.monotonic()
+        if self._folders != before:
+            await self._link.do(session.notify, self._folders)
+
+    async def _look_at(self, folder: str, state: State | None) -> AsyncGenerator[Sight, None]:
         if state is None:
-            self._junk, self._junk_looked_for = None, -LOOK_FOR_JUNK
-        elif state != self._next.get(self._junk):
-            async for sight in self._read(self._junk, await self._link.do(session.examine, self._junk)):
-                yield sight
+            self._folders.remove(folder)
+            if folder in self._box.folders:
+                self._lacking.append(folder)
+            return
+        async for sight in self._read(folder, await self._link.do(self._link.session.examine, folder)):
+            yield sight
 
     async def _read(self, folder: str, state: State) -> AsyncGenerator[Sight, None]:
         """What is new in the examined folder; where it is not known yet, or another one under its name
@@ -150,15 +176,15 @@ class Follower:
             await asyncio.sleep(until - time.monotonic())
             return
         await self._link.do(session.idle)
-        if not (session.waiting or session.changed):
-            self._link.held = True
-            try:
-                await _readable(session.descriptor, until - time.monotonic())
-            finally:
-                self._link.held = False
-                if self._link.closed:
-                    session.free()
-        await self._link.do(self._link.session.wake)
+        if session.waiting or session.changed:
+            return
+        self._link.held = True
+        try:
+            await _readable(session.descriptor, until - time.monotonic())
+        finally:
+            self._link.held = False
+            if self._link.closed:
+                session.free()
 
 
 async def _readable(descriptor: int, seconds: float) -> None:

@@ -64,11 +64,13 @@ class Place:
         if "." in bare and ip(bare) is None and not self.others(bare) and len(self._names) < 1000:
             self._names.add(bare)
 
-    def meet(self, chain: Sequence[Hop]) -> None:
+    def meet(self, those: Sequence[Field]) -> None:
         """Learn the name by which the host on top of a message calls itself, where DNS says that it has one
         of this side's addresses: an exchange under the domain's own name seldom knows of it."""
-        bare = _bare(chain[0].by) if chain else ""
-        if self._lookup is None or not self.addresses or bare in self._met or self.mine(bare):
+        if self._lookup is None or not self.addresses:
+            return
+        bare = _bare(parse(first(those, "received") or "").by)
+        if bare in self._met or self.mine(bare):
             return
         if "." not in bare or ip(bare) is not None or self.others(bare) or len(self._met) >= MOST_MET:
             return

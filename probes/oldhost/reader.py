@@ -162,6 +162,27 @@ class MailLog:
             self._settle(moment)
         return self._told(out, max(moment, self._postfix.clock))
 
+    def feed_text(self, text: bytes, near: int) -> list[Observation]:
+        """A large piece of history: whole lines, each with its newline. As :meth:`feed`, and much faster."""
+        if self._only not in (None, "postfix"):
+            return self.feed(text.split(b"\n")[:-1], near)
+        self._desk.live = False
+        if any(tag in text for tag in _POSTFIX):
+            self._heard.add("postfix")
+            self._before = ""
+        claimed = False
+
+        def claim(line: bytes) -> bool:
+            nonlocal claimed
+            taken = self._claim(line, near)
+            claimed = claimed or taken
+            return taken
+
+        out = self._postfix.feed_text(text, near, claim)
+        if claimed:
+            self._settle(self._desk.clock)
+        return self._told(out, self.clock)
+
     def tick(self, moment: int) -> list[Observation]:
         """The log is read to its end at ``moment`` (ms): what has waited long enough is reported."""
         out = self._postfix.tick(moment)

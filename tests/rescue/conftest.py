@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mail.test_dovecot import Dovecot
+from tests.mail.test_dovecot import LISTEN, Dovecot
 from tests.rescue.stage import Stage
 from tests.servers.daemon import needs
 
@@ -28,12 +29,11 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield Stage(hosts[0], hosts[1], tmp_path)
 
 
-def _ports() -> tuple[int, int]:
-    import socket
-
-    from tests.mail.test_dovecot import LISTEN
-
-    with socket.socket() as one, socket.socket() as two:
-        one.bind((LISTEN, 0))
-        two.bind((LISTEN, 0))
-        return one.getsockname()[1], two.getsockname()[1]
+def _ports() -> tuple[int, int, int]:
+    """Free ones for IMAP, IMAPS and POP3S."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(3)]
+        for one in sockets:
+            one.bind((LISTEN, 0))
+        imap, imaps, pop3s = (one.getsockname()[1] for one in sockets)
+        return imap, imaps, pop3s

@@ -54,6 +54,7 @@ login = "anna"
 secret = "file:secret"
 [endpoints]
 "{address}:993" = "{listen}:{old_port}"
+"{address}:995" = "{listen}:{old_pop_port}"
 "{new_address}:993" = "{listen}:{new_port}"
 """
 
@@ -75,7 +76,8 @@ class Stage:
         (directory / "secret").write_text(PASSWORD)
         text = _PLAN.format(
             name=NAME, address=ADDRESS, new_name=NEW_NAME, new_address=NEW_ADDRESS, listen=LISTEN,
-            old_ca=old.ca, new_ca=new.ca, old_port=old.ports[1], new_port=new.ports[1],
+            old_ca=old.ca, new_ca=new.ca, old_port=old.ports[1], old_pop_port=old.ports[2],
+            new_port=new.ports[1],
         )  # fmt: skip
         self.plan.write_text(text)
         self.changed = now() - timedelta(hours=6)

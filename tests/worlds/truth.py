@@ -12,7 +12,7 @@ from math import inf, log
 from typing import Any, Literal
 
 from tests.worlds.caches import Cache
-from tests.worlds.mail import Taken
+from tests.worlds.mail import Post, Taken
 from tests.worlds.watching import moment
 from tests.worlds.world import Sender, World
 
@@ -33,6 +33,7 @@ class Truth:
     def __post_init__(self) -> None:
         for cache in self._caches():
             cache.ask(self.world.times.ends)
+            cache.held = [span for span in cache.held if span.end > self.world.times.changes[0]]
 
     def _caches(self) -> Iterable[Cache]:
         yield from (cache for listed in self.world.listed for cache in listed.caches)
@@ -115,13 +116,21 @@ class Truth:
         hits = sorted(m.at for m in self.taken if m.hit and m.at > self.world.change and self._counts(m))
         begins = [self.world.change, *hits]
         for begin, after in zip(begins, [*hits, self.world.times.ends], strict=True):
-            enough = max(begin + self._quiet(begin), free)
+            enough = max(self._counted(begin, self._quiet(begin)), free)
             if enough < after:
                 return enough
         return inf
 
     def _counts(self, taken: Taken) -> bool:
         return taken.sender.legitimate or self.world.times.spam_waived == inf
+
+    def _counted(self, begin: float, seconds: float) -> float:
+        """So much later, where the policy does not count time in which nobody read the old log."""
+        watch = self.world.watch
+        unread = watch.gap.end - max(begin, watch.gap.begin)
+        if watch.away in ("lost-log", "deaf", "unread") and watch.gap.begin < begin + seconds:
+            return begin + seconds + max(0.0, unread)
+        return begin + seconds
 
     def _quiet(self, begin: float) -> float:
         """The quiet time that the policy demands from ``begin`` on, s."""
@@ -156,3 +165,10 @@ class Truth:
                 for m in self.taken if m.at > world.times.changes[0]
             ],
         }  # fmt: skip
+
+
+def truth_of(world: World, post: Post, served_new: float | None) -> Truth:
+    """``served_new``: when the watch first saw an authority serve new."""
+    post.until(world.times.ends)
+    told = world.times.changes[0]
+    return Truth(world, post.taken, told if world.watch.says_so else max(told, served_new or told))

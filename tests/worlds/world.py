@@ -14,6 +14,7 @@ from tests.worlds.kinds import Draws, Kind
 from tests.worlds.zone import LONG_AGO, Authority, Version, secondary
 
 HEAVY = 1.1  # of Zipf's law: the heaviest sender of twenty has about a quarter of the mail
+ACCOUNTS = ("suga@example.jp", "mori@example.jp")
 MONTH = 30 * 86400.0
 
 
@@ -71,6 +72,7 @@ class Watch:
     jump_at: float
     shuffled: bool
     says_so: bool
+    accounts: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -120,6 +122,7 @@ def build(kind: Kind, seed: int, number: int) -> World:
 
     def cache(habit: Word, busy: float) -> Cache:
         made = Cache(chance, authorities, habit, busy, longer=d.number("resolvers", "longer"))
+        made.calm = times.changes[0]
         if moved_to:
             made.later, made.moves_at = moved_to, times.changes[0] + chance.uniform(0, ns_ttl)
         if habit in ("stale", "quiet-stale"):
@@ -299,5 +302,5 @@ def _watch(d: Draws, times: Timeline) -> Watch:
     return Watch(
         tick, d.number("watch", "history"), d.happens("watch", "mailboxes"), d.happens("watch", "to_old"),
         d.happens("watch", "live"), away, gap, jump, max(begin, 60 - jump), bool(d.number("watch", "shuffled")),
-        d.happens("watch", "says_so"),
+        d.happens("watch", "says_so"), ACCOUNTS[: d.whole("watch", "accounts")],
     )  # fmt: skip
