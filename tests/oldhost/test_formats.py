@@ -77,6 +77,15 @@ def whole(lab: Lab, raw: list[bytes]) -> list[tuple[object, ...]]:
     return facts(log.feed(raw, WRITTEN) + log.flush())
 
 
+@EACH
+def test_history_read_as_one_text_tells_the_same(lab: Lab) -> None:
+    raw = lines(lab) * 20  # a few are not worth the faster way
+    log = parser(lab)
+    seen = log.feed_text(b"".join(line + b"\n" for line in raw), WRITTEN) + log.flush()
+    assert facts(seen) == whole(lab, raw)
+    assert unread(seen) == 0
+
+
 @ONCE
 def test_a_stop_after_any_line_loses_nothing_and_tells_nothing_twice(lab: Lab) -> None:
     raw = lines(lab)
