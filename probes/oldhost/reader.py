@@ -154,7 +154,10 @@ class MailLog:
             self._heard.update(["postfix"] if len(foreign) < len(lines) else [])
         claimed = {i for i in foreign if self._claim(lines[i], near)}
         if self._only is not None and self._only != "postfix":
-            claimed.update(set(range(len(lines))).difference(foreign))
+            others = set(range(len(lines))).difference(foreign)
+            claimed.update(others)
+            for i in others:
+                self._unwanted(lines[i], near)
         rest = [one for i, one in enumerate(lines) if i not in claimed] if claimed else lines
         out = self._postfix.feed(rest, near, live)
         moment = near if live else self._desk.clock
@@ -210,7 +213,7 @@ class MailLog:
             self._formats[name].forget(moment)
 
     def _told(self, out: list[Observation], moment: int) -> list[Observation]:
-        out = out + self._desk.tell.take() if self._heard != {"postfix"} else out
+        out = out + self._desk.tell.take()
         if "dovecot" in self._heard:
             self._dovecot.join(out, self._heard, self._under_way, moment)
             out += self._desk.tell.take()
@@ -231,7 +234,7 @@ class MailLog:
             return self._continued(line) or self._strange(line, near)
         name, tag, pid, text = found
         if name not in self._wanted:
-            return False
+            return self._unwanted(line, near)
         if tag not in LOGINS:
             self._heard.add(name)
         at = self._desk.moment(line, near)
@@ -242,6 +245,13 @@ class MailLog:
         if not -3_600_000 < said.since - self._settled < 1000:  # lines are a little out of order
             self._settle(said.since)
         return True
+
+    def _unwanted(self, line: bytes, near: int) -> bool:
+        """The plan names another format: as long as no line of that was heard, it may be the wrong one. Never
+        claims the line."""
+        if self._only not in self._heard and self._desk.addresses(line):
+            self._desk.tell.unread(self._desk.moment(line, near))
+        return False
 
     def _strange(self, line: bytes, near: int) -> bool:
         """As long as no server that is known here was heard, one that is not may be speaking of the domain:

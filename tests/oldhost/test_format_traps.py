@@ -368,6 +368,19 @@ def test_with_a_format_named_the_others_are_passed_over() -> None:
     ) == [("carol@example.com", "outside", "delivered")]
 
 
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("exim", [line for line in POSTFIX if " dovecot: " not in line]),
+        ("postfix", exim(IN, f"1xVF3y-00001a-1P => {BOB} R=l")),
+        ("qmail", exim(IN, f"1xVF3y-00001a-1P => {BOB} R=l")),
+    ],
+)
+def test_the_wrong_format_named_is_no_silence(named: str, said: list[str]) -> None:
+    seen = read(said, log(named))
+    assert hits(seen) == [] and unread(seen) >= 1
+
+
 def test_a_state_kept_before_there_were_other_formats_is_gone_on_with() -> None:
     first = log()
     first.feed([line.encode() for line in POSTFIX[:3]], WRITTEN)
