@@ -8,25 +8,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.mail.test_dovecot import LISTEN, Dovecot
-from tests.rescue.stage import Stage
+from tests.mail.test_dovecot import LISTEN
+from tests.rescue.stage import Host, Stage
 from tests.servers.daemon import needs
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    """Both Dovecots, empty. Not under pytest's own directory, which only root may enter."""
+@pytest.fixture(scope="package")
+def hosts() -> Iterator[tuple[Host, Host]]:
+    """Two servers for all tests, each of which has a user of its own on both. Not under pytest's own
+    directory, which only root may enter."""
     needs("dovecot")
     with tempfile.TemporaryDirectory(prefix="mxcutover-rescue-") as name, ExitStack() as running:
         Path(name).chmod(0o755)
-        hosts = []
-        for side in ("old", "new"):
-            home = Path(name) / side
-            home.mkdir(mode=0o755)
-            host = Dovecot(home, _ports())
-            running.enter_context(host.daemon)
-            hosts.append(host)
-        yield Stage(hosts[0], hosts[1], tmp_path)
+        old, new = (_host(Path(name) / side) for side in ("old", "new"))
+        running.enter_context(old.daemon)
+        running.enter_context(new.daemon)
+        yield old, new
+
+
+def _host(home: Path) -> Host:
+    home.mkdir(mode=0o755)
+    return Host(home, _ports())
+
+
+@pytest.fixture
+def stage(hosts: tuple[Host, Host], tmp_path: Path) -> Stage:
+    """Both mailboxes empty."""
+    for host in hosts:
+        host.next_user()
+    return Stage(*hosts, tmp_path)
 
 
 def _ports() -> tuple[int, int, int]:
