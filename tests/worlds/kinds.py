@@ -31,7 +31,12 @@ class Kind:
 
 @cache
 def kinds() -> tuple[Kind, ...]:
-    """All of them, by name. Raises ``ValueError`` for a key that ``common.toml`` does not have."""
+    """All of them, by name."""
+    return read_kinds()
+
+
+def read_kinds() -> tuple[Kind, ...]:
+    """Raises ``ValueError`` for a key that ``common.toml`` does not have."""
     common = tomllib.loads((FOLDER / "common.toml").read_text())
     paths = sorted(path for path in FOLDER.glob("*.toml") if path.stem != "common")
     return tuple(_kind(path, common) for path in paths)

@@ -1,5 +1,5 @@
-"""One world: its zone, caches, senders and operator, drawn from its kind. Seconds of world time; 0 is the start
-of the watch. Everything follows from the kind, the seed and the number: nothing else is random."""
+"""One world: its zone, caches, senders and operator, drawn from its kind. Seconds of world time; 0 is the
+start of the watch. Everything follows from the kind, the seed and the number: nothing else is random."""
 
 from __future__ import annotations
 
@@ -301,6 +301,7 @@ def _watch(d: Draws, times: Timeline) -> Watch:
     gap = Span(begin, begin + d.number("watch", "away_for")) if away != "no" else Span(inf, inf)
     return Watch(
         tick, d.number("watch", "history"), d.happens("watch", "mailboxes"), d.happens("watch", "to_old"),
-        d.happens("watch", "live"), away, gap, jump, max(begin, 60 - jump), bool(d.number("watch", "shuffled")),
-        d.happens("watch", "says_so"), ACCOUNTS[: d.whole("watch", "accounts")],
+        d.happens("watch", "live"), away, gap, jump, max(begin, 60 - jump),
+        bool(d.number("watch", "shuffled")), d.happens("watch", "says_so"),
+        ACCOUNTS[: d.whole("watch", "accounts")],
     )  # fmt: skip
