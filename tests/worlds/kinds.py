@@ -63,7 +63,7 @@ class Draws:
     def word(self, section: str, key: str) -> str:
         value = self.kind.table[section][key]
         if isinstance(value, dict):
-            return self.chance.choices(list(value), list(value.values()))[0]
+            return str(self.chance.choices(list(value), list(value.values()))[0])
         return str(self.chance.choice(value)) if isinstance(value, list) else str(value)
 
     def words(self, section: str, key: str) -> list[str]:

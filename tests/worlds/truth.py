@@ -148,7 +148,7 @@ class Truth:
         def said(t: float) -> str | None:
             return None if t in (inf, -inf) else moment(t).isoformat()
 
-        caches = [(r.address, c) for r in world.listed for c in r.caches]
+        caches: list[tuple[str | None, Cache]] = [(r.address, c) for r in world.listed for c in r.caches]
         caches += [(None, c) for c in world.unlisted]
         return {
             "world": world.name, "about": world.kind.about, "changes": [said(t) for t in world.times.changes],
