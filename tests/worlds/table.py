@@ -10,7 +10,6 @@ from typing import Any
 from tests.worlds.kinds import kinds
 from tests.worlds.score import OURS, Score
 
-
 HEAD = "| kind of world | worlds | safe | false | above its bound | askings later than the policy |"
 
 
@@ -31,7 +30,8 @@ def table(figures: dict[str, Any]) -> str:
         f"Worlds in which the true share was above the bound that was stated with *safe*: {stated}.",
         f"Later than the policy's own quiet time: {_askings(late['median'])} askings in the median, "
         f"{_askings(late['ninth_decile'])} in the ninth decile.",
-        f"A cache that nobody watches and that does not keep to the TTL still led somebody to old: {figures['stray']}.",
+        "A cache that nobody watches and that does not keep to the TTL still led somebody to old in "
+        f"{figures['stray']} worlds.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -39,7 +39,7 @@ def table(figures: dict[str, Any]) -> str:
 def _row(name: str, rule: dict[str, Any], worlds: int) -> str:
     wait = "-" if rule["median_wait_h"] is None else f"{rule['median_wait_h']:.1f} h"
     cells = (
-        name, _percent(rule["false"], worlds), _percent(rule["share"], worlds), _percent(rule["lost"], worlds),
+        name, *(_percent(rule[key], worlds) for key in ("false", "share", "lost")),
         _percent(worlds - rule["said"], worlds), wait,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
@@ -50,10 +50,7 @@ def by_kind(scores: list[Score]) -> str:
     grouped: defaultdict[str, list[Score]] = defaultdict(list)
     for score in scores:
         grouped[score.kind].append(score)
-    lines = [
-        "| kind of world | worlds | safe | false | later than the policy, askings |",
-        "|---|---|---|---|---|",
-    ]
+    lines = [HEAD, "|---|---|---|---|---|---|"]
     for kind in (kind for kind in kinds() if kind.name in grouped):
         mine = grouped[kind.name]
         late = [s.late for s in mine if s.late is not None]
