@@ -9,58 +9,64 @@ from monitor.evidence.fold import Evidence
 from monitor.evidence.intervals import Intervals
 
 HOUR = 3_600_000
-WEEK_HOURS = 168
+DAY_HOURS, WEEK_HOURS = 24, 168
 LONGEST = 28 * 24 * HOUR  # at most the last four weeks before the change
-ENOUGH = 14 * 24 * HOUR  # two of every hour of the week, at least, before they are told apart
+# How much of covered time tells hours apart: two of every hour of the week, four of every hour of the day.
+ENOUGH = ((14 * 24 * HOUR, WEEK_HOURS), (4 * 24 * HOUR, DAY_HOURS))
 
 
 class Baseline:
-    """Messages an hour, by hour of the week where two weeks are covered, else one rate for all."""
+    """Messages an hour: by hour of the week; with fewer data by hour of the day; with fewest, one rate for all.
+
+    Hours are those of UTC: which of them are office hours is the data's own affair.
+    """
 
     def __init__(self, hits: list[int], covered: Intervals) -> None:
-        """``hits``: when old took mail, in order."""
+        """``hits``: when old took mail, in order (ms)."""
         cuts = [(bisect_left(hits, begin), bisect_left(hits, end)) for begin, end in covered]
         seen = [at for first, last in cuts for at in hits[first:last]]
-        self.hours = covered.total() / HOUR
+        total = covered.total()
+        self.hours = total / HOUR
         self.messages = len(seen)
-        self._flat = self.messages / self.hours if self.hours else 0.0
-        self._cells: list[float] | None = None
-        if covered.total() >= ENOUGH:
-            self._cells = _by_hour(seen, covered)
-            self._sums = [0.0, *accumulate(self._cells)]
+        self.cycle = next((hours for least, hours in ENOUGH if total >= least), 1)
+        self.rates = _rates(seen, covered, self.cycle)
+        self._sums = [0.0, *accumulate(self.rates)]
 
     def expects(self, spans: Intervals) -> float:
         """How many messages it would have taken in these times."""
-        if self._cells is None:
-            return self._flat * spans.total() / HOUR
-        return sum(self._until(end) - self._until(begin) for begin, end in spans)
+        if self.cycle == 1:
+            return self.rates[0] * spans.total() / HOUR
+        return sum(self._between(begin, end) for begin, end in spans)
 
-    def _until(self, at: int) -> float:
-        """Expected from the epoch until ``at``."""
-        assert self._cells is not None
-        weeks, rest = divmod(at, WEEK_HOURS * HOUR)
+    def _between(self, begin: int, end: int) -> float:
+        start = begin // (self.cycle * HOUR) * self.cycle * HOUR
+        return self._until(end - start) - self._until(begin - start)
+
+    def _until(self, length: int) -> float:
+        """Expected in so many ms from the beginning of a cycle."""
+        cycles, rest = divmod(length, self.cycle * HOUR)
         hour, part = divmod(rest, HOUR)
-        return weeks * self._sums[-1] + self._sums[hour] + self._cells[hour] * part / HOUR
+        return cycles * self._sums[-1] + self._sums[hour] + self.rates[hour] * part / HOUR
 
 
 def _pieces(spans: Intervals) -> list[tuple[int, int]]:
-    """The spans cut at every full hour: (hour of the week, milliseconds)."""
+    """The spans cut at every full hour: (hour since the epoch, milliseconds)."""
     pieces = []
     for begin, end in spans:
         while begin < end:
             stop = min(end, (begin // HOUR + 1) * HOUR)
-            pieces.append((begin // HOUR % WEEK_HOURS, stop - begin))
+            pieces.append((begin // HOUR, stop - begin))
             begin = stop
     return pieces
 
 
-def _by_hour(seen: list[int], covered: Intervals) -> list[float]:
-    time = [0] * WEEK_HOURS
-    count = [0] * WEEK_HOURS
-    for cell, length in _pieces(covered):
-        time[cell] += length
+def _rates(seen: list[int], covered: Intervals, cycle: int) -> list[float]:
+    """Messages an hour, for each hour of the cycle; 0 where none of that hour was covered."""
+    time, count = [0] * cycle, [0] * cycle
+    for hour, length in _pieces(covered):
+        time[hour % cycle] += length
     for at in seen:
-        count[at // HOUR % WEEK_HOURS] += 1
+        count[at // HOUR % cycle] += 1
     return [c * HOUR / t if t else 0.0 for c, t in zip(count, time, strict=True)]
 
 

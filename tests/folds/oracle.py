@@ -138,9 +138,7 @@ def baseline(c: Context) -> Baseline | None:
 
 
 def expects(base: Baseline, spans: Intervals) -> float:
-    if base._cells is None:
-        return base._flat * spans.total() / HOUR
-    return sum(base._cells[cell] * length / HOUR for cell, length in _pieces(spans))
+    return sum(base.rates[hour % base.cycle] * length / HOUR for hour, length in _pieces(spans))
 
 
 def expected(c: Context, base: Baseline, spans: Intervals) -> float:
