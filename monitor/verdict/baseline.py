@@ -16,7 +16,7 @@ ENOUGH = ((14 * 24 * HOUR, WEEK_HOURS), (4 * 24 * HOUR, DAY_HOURS))
 
 
 class Baseline:
-    """Messages an hour: by hour of the week; with fewer data by hour of the day; with fewest, one rate for all.
+    """Messages an hour: by hour of the week; with fewer data by hour of the day; else one rate for all hours.
 
     Hours are those of UTC: which of them are office hours is the data's own affair.
     """
