@@ -124,8 +124,8 @@ class Again:
         terms = dns.given.terms.get(key)
         usual = -1 if terms is None else terms.most + TOLERANCE  # an authority's TTLs only add to it
         form = Form(
-            answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key, usual, answer.resolver,
-            answer.rrset, answer.outcome, answer.cache,
+            answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key, usual,
+            answer.resolver, answer.rrset, answer.outcome, answer.cache,
         )  # fmt: skip
         self._forms[id(answer)] = form
         return form
