@@ -69,7 +69,7 @@ _STARTS: Final[tuple[tuple[bytes, str], ...]] = (
 )
 _QMAIL: Final = re.compile(
     rb"(?:new msg|info msg|end msg|bounce msg|starting delivery|delivery|triple bounce:|status: local"
-    rb"|tcpserver:) "
+    rb"|tcpserver:|local:|remote:) "
 )
 _EXIM: Final = re.compile(
     rb"(?:\[\d+\] )?(?:[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}) |H=|U="
