@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test rehearse bench constraints clean
+.PHONY: test rehearse worlds bench constraints clean
 
 $(VENV)/dev: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mxcutover needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -23,6 +23,11 @@ test: $(VENV)/dev
 # A whole cutover on embedded servers, in the dashboard; ARGS="--scenario local-trap" plays another.
 rehearse: $(VENV)/dev
 	@$(BIN)/mxcutover rehearse $(ARGS)
+
+# The verdict and the rules that people use today, over simulated cutovers with known truth;
+# ARGS="--worlds 10000 --seed 2026" is the table of docs/worlds.md, ARGS="--kind rollback" one kind alone.
+worlds: $(VENV)/dev
+	@$(BIN)/python -m tests.worlds $(ARGS)
 
 $(VENV)/bench: $(VENV)/dev constraints-bench.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-bench.txt

@@ -130,7 +130,7 @@ class Session:
         simple = all(" " <= c <= "~" for c in login + secret.reveal())
         bare = simple and not isinstance(secret, Token) and not client.has_capability("LOGINDISABLED")
         if bare and (private(service) or "CRAM-MD5" not in offered):
-            client.login(_quoted(login), secret.reveal())
+            client._imap.login(_quoted(login), secret.reveal())  # IMAPClient would call any end a refusal
             return
         mechanism = choose(offered, login, secret, service)
         if mechanism is None and isinstance(secret, Token):

@@ -14,7 +14,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from probes.mail.header import Field, first, squeezed
 from probes.mail.received import Hop, ip, parse
@@ -128,6 +128,8 @@ def arrival(those: Sequence[Field], place: Place) -> Arrival:
         copied = not chain or place.others(chain[0].by)
         return _arrival("unknown", None, None if copied else chain[0])
     hop = chain[index]
+    if hop.queue_id is None and index and not chain[index - 1].by:  # qmail names it in the field above
+        hop = structs.replace(hop, queue_id=chain[index - 1].queue_id)
     if _null_sender(those, index):
         return _arrival("bounce", hop.at, hop)
     return _arrival(_origin(hop, chain[index + 1 :], place), hop.at, hop)

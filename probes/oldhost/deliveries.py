@@ -22,7 +22,7 @@ class Deliveries:
         """One attempt of ``daemon`` for one recipient of ``message``, which is ``queue_id`` here."""
         if message.root == queue_id and len(message.seen) < SEEN_LIMIT:
             message.seen.add(zlib.crc32(f"{found.to} {found.orig_to}".encode("utf-8", "replace")))
-        goes_on = onward(found)
+        goes_on = onward(found.text) if found.status == "sent" else ""
         child = self._mail.get(goes_on) if goes_on else None
         fate: Fate
         if child is not None and self._continues(message, child, found):
@@ -87,12 +87,10 @@ def spelled(mailbox: str) -> str:
     return mailbox.lower().rstrip(".")
 
 
-def onward(found: Delivery) -> str:
-    """The queue id under which a delivered message goes on, or ""."""
-    if found.status != "sent":
-        return ""
+def onward(text: str) -> str:
+    """The queue id under which a delivered message goes on, by the delivery's text, or ""."""
     for phrase in ("forwarded as ", "queued as "):
-        _, told, after = found.text.rpartition(phrase)
+        _, told, after = text.rpartition(phrase)
         if told:
             return after.split(" ")[0].strip("<>().,;")[:64]
     return ""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from probes.logformat import FORMATS, LogFormat
 from probes.observation import Observation, Side, now
-from probes.oldhost.formats.courier import Courier
+from probes.oldhost.formats.courier import LOGINS, Courier
 from probes.oldhost.formats.desk import Desk, Format, Said
 from probes.oldhost.formats.dovecot import SERVERS, Dovecot
 from probes.oldhost.formats.exchange import Exchange
@@ -102,6 +103,7 @@ class MailLog:
             domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone, now=now
         )
         self._only: str | None = None if format == "auto" else format
+        self._wanted = frozenset(FORMATS if format == "auto" else (format, "dovecot"))
         self._formats: dict[str, Format] = {k.name: k(self._desk) for k in _KINDS}
         self._dovecot = Dovecot(self._desk)
         self._formats["dovecot"] = self._dovecot
@@ -152,7 +154,10 @@ class MailLog:
             self._heard.update(["postfix"] if len(foreign) < len(lines) else [])
         claimed = {i for i in foreign if self._claim(lines[i], near)}
         if self._only is not None and self._only != "postfix":
-            claimed.update(set(range(len(lines))).difference(foreign))
+            others = set(range(len(lines))).difference(foreign)
+            claimed.update(others)
+            for i in others:
+                self._unwanted(lines[i], near)
         rest = [one for i, one in enumerate(lines) if i not in claimed] if claimed else lines
         out = self._postfix.feed(rest, near, live)
         moment = near if live else self._desk.clock
@@ -208,7 +213,7 @@ class MailLog:
             self._formats[name].forget(moment)
 
     def _told(self, out: list[Observation], moment: int) -> list[Observation]:
-        out = out + self._desk.tell.take() if self._heard != {"postfix"} else out
+        out = out + self._desk.tell.take()
         if "dovecot" in self._heard:
             self._dovecot.join(out, self._heard, self._under_way, moment)
             out += self._desk.tell.take()
@@ -223,21 +228,30 @@ class MailLog:
         """Whether a format has taken the line."""
         if b"\0" in line or len(line) >= CUT:
             return False
-        found = self._split(line.removeprefix(_BOM))
+        line = line.removesuffix(b"\r").removeprefix(_BOM)
+        found = self._split(line)
         if found is None:
             return self._continued(line) or self._strange(line, near)
         name, tag, pid, text = found
-        if self._only not in (None, name, *(("dovecot",) if name == "courier" else ())) and name != "dovecot":
-            return False
-        self._heard.add(name)
-        at = self._desk.moment(line.removeprefix(_BOM), near)
+        if name not in self._wanted:
+            return self._unwanted(line, near)
+        if tag not in LOGINS:
+            self._heard.add(name)
+        at = self._desk.moment(line, near)
         said = Said(tag, pid, text, at, self._desk.since(at, near))
         if not self._formats[name].read(said) and self._desk.concerns(line):
             self._desk.tell.unread(at)
         self._before = "" if tag else name
-        if not 0 <= said.since - self._settled < 1000:
+        if not -3_600_000 < said.since - self._settled < 1000:  # lines are a little out of order
             self._settle(said.since)
         return True
+
+    def _unwanted(self, line: bytes, near: int) -> bool:
+        """The plan names another format: as long as no line of that was heard, it may be the wrong one. Never
+        claims the line."""
+        if self._only not in self._heard and self._desk.addresses(line):
+            self._desk.tell.unread(self._desk.moment(line, near))
+        return False
 
     def _strange(self, line: bytes, near: int) -> bool:
         """As long as no server that is known here was heard, one that is not may be speaking of the domain:
@@ -260,14 +274,15 @@ class MailLog:
 
     def _split(self, line: bytes) -> tuple[str, bytes, bytes, bytes] | None:
         """(format, tag, process, text) of a line that belongs to one."""
-        bare = _SHORT.match(line)
-        if bare is not None and _DOVECOT.match(line, bare.end()):
-            return "dovecot", b"", b"", line[bare.end() :]
-        header = _SYSLOG.match(line)
+        header = _SYSLOG.match(line) if line[10:11] != b" " or not line[:1].isdigit() else None
         if header is None:
             return self._own(line)
         tag, text = header[1], line[header.end() :]
-        name = _TAGS.get(tag) or next((n for start, n in _STARTS if tag.startswith(start)), None)
+        name = _program(tag)
+        if name is None and b"msgid=" in line:
+            bare = _SHORT.match(line)  # Dovecot's own file names no host
+            if bare is not None and _DOVECOT.match(line, bare.end()):
+                return "dovecot", b"", b"", line[bare.end() :]
         if name == "opensmtpd" and b"tcpserver: " in text[:32]:  # qmail-smtpd's logger is called so, too
             name = "qmail"
         if name == "dovecot" and not _DOVECOT.match(text):
@@ -276,7 +291,9 @@ class MailLog:
 
     def _own(self, line: bytes) -> tuple[str, bytes, bytes, bytes] | None:
         """A line of a program's own file."""
-        if _EXCHANGE.match(line) or line.startswith((b"#Software:", b"#Fields:", b"#Log-type:")):
+        if line[:1] == b"#" and line.startswith((b"#Software:", b"#Fields:", b"#Log-type:")):
+            return "exchange", b"", b"", line
+        if line[24:25] == b"," and _EXCHANGE.match(line):
             return "exchange", b"", b"", line
         header = _OWN.match(line)
         if header is None:
@@ -314,3 +331,9 @@ class MailLog:
             self._heard, self._before = {str(n) for n in state["heard"]}, str(state["before"])
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"not a state of this log: {error}") from None
+
+
+@lru_cache(maxsize=512)
+def _program(tag: bytes) -> str | None:
+    """Of which format the lines of a program are."""
+    return _TAGS.get(tag) or next((name for start, name in _STARTS if tag.startswith(start)), None)

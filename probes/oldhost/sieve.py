@@ -15,7 +15,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
+
+from probes.oldhost.whole import Plain
 
 LEAST_BYTES = 50_000  # of less, all lines are as cheap
 LONGEST = 8_192  # bytes of a line that are read: Postfix writes less
@@ -49,19 +51,26 @@ _LOOPBACK: Final = (b"relay=127.", b"relay=localhost", b"/local[", b"/pipe[")
 
 
 Keys: TypeAlias = set[bytes]
-Take: TypeAlias = Callable[[bytes], bool]
+Claim: TypeAlias = Callable[[bytes], bool]
+
+
+class Reader(Protocol):
+    """Reads a message by all its lines at once, if it can, and tells what it has read."""
+
+    def read(self, block: bytes, known: Collection[bytes]) -> Plain | None: ...
+
+    def tell(self, one: Plain) -> None: ...
 
 
 def sieve(
     text: bytes, needles: Collection[bytes], in_flight: Callable[[], Keys], own: Collection[bytes] = (),
-    claim: Take = lambda _: False, take: Take = lambda _: False,
+    claim: Claim = lambda _: False, whole: Reader | None = None,
 ) -> list[bytes]:  # fmt: skip
     """The lines that matter, in their order; ``text`` is whole lines, each with its newline.
 
     ``needles``: the domain's spellings, lower case; ``in_flight``: the queue ids from before; ``own``: the
     host's own addresses as they stand in lines. ``claim``: whether another program's line is not to be
-    kept. ``take``: whether the lines of one message, which has no part in another, were all understood at
-    once; they are then left out.
+    kept. ``whole`` is told of each message that it can read at once, the lines of which are then left out.
     """
     if len(text) < LEAST_BYTES or b"\0" in text:
         return [one for one in text.split(b"\n")[:-1] if _POSTFIX.match(one) or not claim(one)]
@@ -69,8 +78,12 @@ def sieve(
     piece.named(needles)
     piece.foreign(claim)
     piece.choose()
+    if whole is not None:
+        piece.read(whole)
     piece.join(own)
-    return piece.lines(take)
+    if whole is not None:
+        piece.tell(whole)
+    return piece.lines()
 
 
 class _Piece:
@@ -84,7 +97,7 @@ class _Piece:
         self._kept: Keys = set()
         self._linked: Keys = set()
         self._places: dict[bytes, list[int]] = {}  # where the lines of each kept message start
-        self._texts: dict[bytes, bytes] = {}  # these lines, joined
+        self._plain: dict[bytes, Plain] = {}  # what was read at once
         self._said: list[bytes] = []
         self._blocks: list[tuple[int, int]] = []  # (how many of ``_said`` come before, where it starts)
         self._hear()
@@ -128,7 +141,7 @@ class _Piece:
             self._kept.add(key[1])
         return end
 
-    def foreign(self, claim: Take) -> None:
+    def foreign(self, claim: Claim) -> None:
         """Other programs' lines that tell something. One that names the domain is kept already."""
         text = self._text
         pattern = _FOREIGN_3339 if text[:1].isdigit() else _FOREIGN
@@ -178,14 +191,29 @@ class _Piece:
         block = self._block(key)
         return any(mark in block for mark in _LOOPBACK)
 
+    def read(self, whole: Reader) -> None:
+        """What can be read at once: messages that began and ended here."""
+        last, held, known = self._last, self._held, self._last.keys()
+        for key in self._places:
+            if key not in held and last[key][-3:] == _REMOVED:
+                one = whole.read(self._block(key), known)
+                if one is not None:
+                    self._plain[key] = one
+
+    def tell(self, whole: Reader) -> None:
+        """Of these, each that is no part of another; its lines are done with."""
+        for key, one in self._plain.items():
+            if key not in self._linked:
+                whole.tell(one)
+                del self._places[key]
+
     def join(self, own: Collection[bytes]) -> None:
-        """Of what belongs together all is kept or nothing."""
-        have, known = self._have, self._last.keys()
-        self._texts = {key: self._block(key) for key in self._places}
-        lines = b"\n".join(self._texts.values())
-        onward = {one + b": " for one in _ONWARD.findall(lines)} & known
+        """Of what belongs together all is kept or nothing. What is plain goes on nowhere."""
+        others = self._places.keys() - self._plain.keys()
+        lines = b"\n".join(map(self._block, others))
+        onward = {one + b": " for one in _ONWARD.findall(lines)} & self._last.keys()
         inner = onward or any(mark in lines for mark in (*_INNER, *own))
-        if not inner and all(k + _CLIENT in have for k in self._places.keys() - self._held):
+        if not inner and all(k + _CLIENT in self._have for k in others - self._held):
             return
         pairs = self._pairs()
         self._linked = {one for pair in pairs for one in pair}
@@ -197,7 +225,6 @@ class _Piece:
                     self._kept.update((a, b))
                     grew = True
         self._places.update(self._find(self._kept - before))
-        self._texts.update((key, self._block(key)) for key in self._kept - before)
 
     def _pairs(self) -> list[tuple[bytes, bytes]]:
         """Keys that are, or may be, of one message."""
@@ -229,9 +256,6 @@ class _Piece:
         text = self._text
         return b"\n".join([text[start : text.find(b"\n", start)] for start in self._places[key]])
 
-    def lines(self, take: Take) -> list[bytes]:
-        text, starts, alone = self._text, self._starts, self._last.keys() - self._held - self._linked
-        for key, places in self._places.items():
-            if key not in alone or self._last[key][-3:] != _REMOVED or not take(self._texts[key]):
-                starts.update(places)
-        return [text[start : text.find(b"\n", start)] for start in sorted(starts - self._claimed)]
+    def lines(self) -> list[bytes]:
+        text, starts = self._text, self._starts.union(*self._places.values()) - self._claimed
+        return [text[start : text.find(b"\n", start)] for start in sorted(starts)]

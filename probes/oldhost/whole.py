@@ -8,8 +8,8 @@ which tells of these what is told here, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Collection
+from typing import Final, NamedTuple, TypeAlias
 
 from probes.oldhost import lines
 from probes.oldhost.deliveries import Deliveries, onward, spelled
@@ -24,7 +24,7 @@ _HEAD: Final = rb"(?:[A-Z].{14}|\d\S+) \S+ postfix[\w-]*/"
 _QMGR: Final = _STAMP + rb"\S+ postfix[\w-]*/[on]?qmgr\[\d+\]: (?P=id): "
 _AGENT: Final = rb"(local|virtual|lmtp|smtp|pipe)\[\d+\]: "
 _BEGIN: Final = (
-    _HEAD + rb"smtpd\[\d+\]: (?P<id>\w+): (client=[^\[\]\n]*\[[^\[\]\n]*\])\n"
+    _HEAD + rb"smtpd\[\d+\]: (?P<id>\w+): client=[^\[\]\n]*\[([^\[\]\n]*)\]\n"
     + _HEAD + rb"cleanup\[\d+\]: (?P=id): message-id=([^\n]*)\n"
     + _QMGR + rb"from=[^\n]*, nrcpt="
 )  # fmt: skip
@@ -44,9 +44,20 @@ _KNOWN: Final = 4_096  # clients, relays and addresses' domains that are kept in
 Recipients: TypeAlias = dict[str, State]
 
 
+class Plain(NamedTuple):
+    """A message that was understood, and the domain's recipients with how each one's delivery went."""
+
+    queue_id: bytes
+    client: str
+    message_id: str
+    accepted: int
+    gone: int
+    recipients: Recipients
+
+
 class Whole:
     """``in_flight``: whether a queue id is known; ``recognise`` and ``is_own`` as the reading by lines has
-    them. Times in ms. :meth:`begin` comes before each piece of the log."""
+    them. Times in ms. :meth:`begin` comes before each piece of the log, :meth:`read` before :meth:`tell`."""
 
     def __init__(
         self, tell: Teller, deliveries: Deliveries, stamps: Stamps, in_flight: Callable[[str], object],
@@ -60,6 +71,8 @@ class Whole:
         self._is_own = is_own
         self._clients: dict[bytes, str | None] = {}
         self._states: dict[tuple[bytes, bytes], State] = {}
+        self._moments: dict[bytes, int | None] = {}
+        self._known: Collection[bytes] = ()
         self._near = self._limit = self.clock = 0
 
     def begin(self, near: int, clock: int, last: int | None) -> None:
@@ -67,57 +80,62 @@ class Whole:
         self._near, self.clock, self._limit = near, clock, 0 if last is None else last - GRACE
         self._clients.clear()
         self._states.clear()
+        self._moments.clear()
 
-    def take(self, block: bytes) -> bool:
-        """The message's lines; whether it was told, or is none of the domain's."""
+    def read(self, block: bytes, known: Collection[bytes]) -> Plain | None:
+        """A message's lines, if they are plain. ``known``: the piece's queue ids, as "3F2A1C0D5E: "."""
+        self._known = known
         found = _ONE.match(block)
         if found is not None:
-            _, client, name, active, daemon, to, relay, text, gone = found.groups()
+            queue_id, client, name, active, daemon, to, relay, text, gone = found.groups()
             recipients = self._single(daemon, to, relay, text)
         else:
             found = _SEVERAL.match(block)
             if found is None or found[5] != b"%d" % found[6].count(b"\n"):
-                return False
-            _, client, name, active, _, told, gone = found.groups()
+                return None
+            queue_id, client, name, active, _, told, gone = found.groups()
             recipients = self._several(told)
         if recipients is None:
-            return False
-        return self._all(found[1], client, name, active, gone, recipients)
+            return None
+        return self._plain(queue_id, client, name, active, gone, recipients)
 
-    def _all(
+    def _plain(
         self, queue_id: bytes, raw: bytes, name: bytes, active: bytes, gone: bytes, recipients: Recipients
-    ) -> bool:
+    ) -> Plain | None:
         client = self._clients[raw] if raw in self._clients else self._client(raw)
-        message_id = lines.text(name.strip())
-        accepted, over = self._moment(active), self._moment(gone)
+        accepted = self._moments[active] if active in self._moments else self._moment(active)
+        over = self._moments[gone] if gone in self._moments else self._moment(gone)
         if not client or accepted is None or over is None or over > self._limit:
-            return False
+            return None
+        message_id = lines.text(name.strip())
         if self._recognise(message_id) is not None:
-            return False
-        self.clock = max(self.clock, over)
-        named = message_id if message_id not in ("", "<>") else None
-        for recipient, state in recipients.items():
+            return None
+        return Plain(queue_id, client, message_id, accepted, over, recipients)
+
+    def tell(self, one: Plain) -> None:
+        self.clock = max(self.clock, one.gone)
+        named = one.message_id if one.message_id not in ("", "<>") else None
+        for recipient, state in one.recipients.items():
             self._tell.mail(
-                accepted, recipient, named, client, None, "outside",
-                "relayed" if state == "relayed" else "delivered", queue_id.decode("ascii"), "",
+                one.accepted, recipient, named, one.client, None, "outside",
+                "relayed" if state == "relayed" else "delivered", one.queue_id.decode("ascii"), "",
             )  # fmt: skip
-        return True
 
     def _client(self, raw: bytes) -> str | None:
         """Its address; None where that is unknown, or the host's own."""
-        address = lines.client(raw).address
+        address = lines.address(raw)
         self._clients[raw] = None if address is None or self._is_own(address) else address
         return self._clients[raw]
 
     def _moment(self, stamp: bytes) -> int | None:
         at = self._stamps.read(stamp, self._near, self.clock)
-        return at if at is not None and self.clock - DAY <= at <= self._near + DAY else None
+        within = at is not None and self.clock - DAY <= at <= self._near + DAY
+        self._moments[stamp] = at if within else None
+        return self._moments[stamp]
 
     def _single(self, daemon: bytes, to: bytes, relay: bytes, text: bytes) -> Recipients | None:
-        if b"ed as " in text:
-            told = lines.Delivery("", "", "", 0, "sent", lines.text(text))
-            if self._in_flight(onward(told)):
-                return None
+        if b"ed as " in text and self._goes_on(lines.text(text)):
+            return None
         recipient = lines.text(to)
         if not self._deliveries.ours(recipient):
             return {}
@@ -134,14 +152,20 @@ class Whole:
             one = lines.delivery(rest)
             if isinstance(one, bool) or one.status != "sent" or (one.orig_to and len(told) > 1):
                 return None
-            goes_on = onward(one)
-            if goes_on and self._in_flight(goes_on):
+            if self._goes_on(one.text):
                 return None
             targets.add(one.to)
             name = self._deliveries.name(one)
             if name:
                 found[name] = self._deliveries.state(daemon.decode(), one)
         return found if len(targets) == len(told) == block.count(b"\n") else None
+
+    def _goes_on(self, text: str) -> bool:
+        """Whether the message is, or may be, still there under another queue id."""
+        if text.startswith("forwarded as "):
+            return True
+        queue_id = onward(text)
+        return b"%b: " % queue_id.encode("utf-8", "replace") in self._known or bool(self._in_flight(queue_id))
 
     def _learn(self, key: tuple[bytes, bytes], relay: str) -> State:
         if len(self._states) > _KNOWN:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from probes.observation import Observation, Use
@@ -221,6 +222,7 @@ def tracked(source: str, event: str, to: str = BOB, *, direction: str = "Incomin
 EXCHANGE = [
     Trap("a file with its BOM", ["\ufeff#Software: Microsoft Exchange Server", "#Log-type: Message Tracking Log", FIELDS,
          tracked("SMTP", "RECEIVE"), tracked("STOREDRIVER", "DELIVER")], TAKEN),
+    Trap("with CR and LF", [f"{line}\r" for line in (FIELDS, tracked("SMTP", "RECEIVE"), tracked("STOREDRIVER", "DELIVER"))], TAKEN),
     Trap("two recipients, one refused", [FIELDS, tracked("SMTP", "RECEIVE", f"{BOB};x@example.com"), tracked("STOREDRIVER", "DELIVER"),
          tracked("DNS", "FAIL", "x@example.com", status="550 5.1.1 no")], [(BOB, "outside", "delivered"), ("x@example.com", "outside", "delivered")]),
     Trap("passed on", [FIELDS, tracked("SMTP", "RECEIVE"), tracked("SMTP", "SENDEXTERNAL", server="192.0.2.50", client="192.0.2.10")],
@@ -307,6 +309,7 @@ BESIDE = [
     ("thrown away", by("dovecot", SAVED.replace("saved mail to INBOX", "marked message to be discarded if not explicitly delivered")), []),
     ("beside Postfix", POSTFIX, TAKEN),
     ("beside Exim", [*exim(IN, f"1xVF3y-00001a-1P => {BOB} R=d T=lmtp", "1xVF3y-00001a-1P Completed"), *by("dovecot", SAVED)], TAKEN),
+    ("beside Courier's IMAP alone", [*by("imapd", "LOGIN, user=bob@example.com, ip=[::ffff:203.0.113.9]"), *by("dovecot", SAVED)], [(BOB, "unknown", "delivered")]),
     ("beside a server without Message-IDs", COURIERS, TAKEN),
 ]  # fmt: skip
 
@@ -323,11 +326,59 @@ def test_dovecots_delivery_counts_once(
     assert hits(seen + reading.flush()) == taken
 
 
+BUSY = [
+    ("exim", [f"2026-11-22 21:25:30 1xVF3y-{{n:06d}}-1P {line}" for line in (IN.partition(" ")[2], "=> x <x@other.example> R=l T=l", "Completed")]),
+    ("sendmail", [line.replace("6AMLQp9j000143", "6AMLQp9j{n:06d}").replace(BOB, "x@other.example")
+                  for line in by("sm-mta[1]", FROM.format(1), TO.format(f"<{BOB}>", "Sent"))]),
+    ("qmail", [f"2026-11-22 21:25:30.5 {line}" for line in ("info msg {n}: bytes 1 from <a@s> qp {n} uid 7",
+               "starting delivery {n}: msg {n} to local x@other.example", "delivery {n}: success: did_1+0+0/", "end msg {n}")]),
+    ("opensmtpd", by("smtpd[2]", "f09ad866b1{n:06d} smtp connected address=203.0.113.77 host=m", "f09ad866b1{n:06d} smtp message msgid=de{n:06d} size=3 nrcpt=1",
+                     "f09ad866b1{n:06d} smtp envelope evpid=de{n:06d}ee651096 from=<a@s> to=<x@other.example>",
+                     "f09ad866b1{n:06d} mda delivery evpid=de{n:06d}ee651096 from=<a@s> to=<x@other.example> rcpt=<x@other.example> result=Ok stat=Delivered")),
+    ("courier", [line.replace("24808A", "{n:06d}") for line in (*by("courierd", f"newmsg,id={ID}: dns; c (m [::ffff:203.0.113.77])"),
+                 *by("courierlocal", f"id={ID},from=<a@s>,addr=<x@other.example>,size=3,success: Message delivered."), *by("courierd", f"completed,id={ID}"))]),
+    ("haraka", [line.replace("3A9FB491", "3A{n:06d}").replace(BOB, "x@other.example") for line in (*QUEUED, *haraka(".1] [core] disconnect ip=1.2.3.4 relay=N"))]),
+    ("exchange", [line.replace(",9,<m@s>", ",{n},<{n}@s>") for line in (tracked("SMTP", "RECEIVE", "x@other.example"), tracked("STOREDRIVER", "DELIVER", "x@other.example"))]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "said"), BUSY, ids=[name for name, _ in BUSY])
+def test_what_is_kept_in_mind_does_not_grow_with_the_log(name: str, said: list[str]) -> None:
+    """Mail of other domains, all of it delivered: what a position holds stays small."""
+    reading = log()
+    batch = [line.format(n=n).encode() for n in range(1, 2501) for line in said]
+    assert reading.feed(batch, WRITTEN) == []
+    assert reading.heard == (name,)
+    reading.feed(
+        [
+            line.format(n=9999).replace("21:25:3", "21:26:5").replace("21:37:4", "21:38:4").encode()
+            for line in said
+        ],
+        WRITTEN,
+    )
+    kept = reading.state()["formats"][name]
+    assert len(kept["mail"]["messages"]) <= 2
+    assert len(msgspec.json.encode(kept)) < 500_000
+
+
 def test_with_a_format_named_the_others_are_passed_over() -> None:
     reading = log("exim")
     assert hits(
         read([*POSTFIX, *exim(IN, "1xVF3y-00001a-1P => carol <carol@example.com> R=l")], reading)
     ) == [("carol@example.com", "outside", "delivered")]
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("exim", [line for line in POSTFIX if " dovecot: " not in line]),
+        ("postfix", exim(IN, f"1xVF3y-00001a-1P => {BOB} R=l")),
+        ("qmail", exim(IN, f"1xVF3y-00001a-1P => {BOB} R=l")),
+    ],
+)
+def test_the_wrong_format_named_is_no_silence(named: str, said: list[str]) -> None:
+    seen = read(said, log(named))
+    assert hits(seen) == [] and unread(seen) >= 1
 
 
 def test_a_state_kept_before_there_were_other_formats_is_gone_on_with() -> None:

@@ -53,10 +53,18 @@ def woven(messages: list[list[str]], chance: random.Random) -> list[str]:
     return said
 
 
-def told(lines: list[bytes], sizes: list[int], by_sieve: bool) -> tuple[list[Any], int, list[Any]]:
+# Written so much later that nothing before it can have a part still to come.
+LATER = b"2026-11-22T21:50:00.000000+00:00 oldhost postfix/anvil[7]: statistics: max cache size 1"
+
+
+def told(
+    lines: list[bytes], sizes: list[int], by_sieve: bool, late: bool = False
+) -> tuple[list[Any], int, list[Any]]:
     reading, seen, at = parser(), [], 0
     for size in [*sizes, len(lines)]:
         batch = lines[at : at + size]
+        if late and at + size >= len(lines):
+            batch.append(LATER)
         text = b"".join(line + b"\n" for line in batch)
         seen += reading.feed_text(text, WRITTEN) if by_sieve else reading.feed(iter(batch), WRITTEN)
         at += size
@@ -70,10 +78,11 @@ def told(lines: list[bytes], sizes: list[int], by_sieve: bool) -> tuple[list[Any
     sizes=st.lists(st.integers(1, 120), max_size=6),
     seed=st.integers(0, 1 << 30),
     garbled=st.lists(st.sampled_from(sorted(GARBLED)[1:]), max_size=2),
+    late=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
 def test_nothing_is_told_otherwise(
-    cases: list[str], others: int, sizes: list[int], seed: int, garbled: list[bytes]
+    cases: list[str], others: int, sizes: list[int], seed: int, garbled: list[bytes], late: bool
 ) -> None:
     chance = random.Random(seed)
     messages = [renamed(CASES[name][0], 1000 + n) for n, name in enumerate(cases)]
@@ -84,7 +93,7 @@ def test_nothing_is_told_otherwise(
         lines.insert(chance.randrange(len(lines) + 1), line)
     before, module.LEAST_BYTES = module.LEAST_BYTES, 0  # type: ignore[misc]
     try:
-        assert told(lines, sizes, by_sieve=True) == told(lines, sizes, by_sieve=False)
+        assert told(lines, sizes, True, late) == told(lines, sizes, False, late)
     finally:
         module.LEAST_BYTES = before  # type: ignore[misc]
 
@@ -96,6 +105,7 @@ def test_a_real_log_is_told_the_same_cut_anywhere(name: str, monkeypatch: pytest
     expected = told(lines, [], by_sieve=False)
     for cut in range(len(lines)):
         assert told(lines, [cut], by_sieve=True) == expected
+        assert told(lines, [cut], True, late=True) == told(lines, [cut], False, late=True)
 
 
 def test_what_concerns_nobody_here_is_left_out() -> None:

@@ -49,7 +49,7 @@ virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_transport = {delivery}
 transport_maps = texthash:{config}/transport
-mailbox_transport_maps = texthash:{config}/mailboxes
+mailbox_transport_maps = hash:{config}/mailboxes
 fallback_transport = {fallback}
 queue_run_delay = 2s
 minimal_backoff_time = 1s
@@ -118,7 +118,7 @@ class Postfix:
         smtp = "\n".join(f"{address}:{SMTP} inet n - n - - smtpd" for address in host.addresses)
         (self._config / "master.cf").write_text(_MASTER.format(smtp=smtp, submission=self._submission()))
         (self._config / "transport").touch()
-        self._houses(host.users)
+        self.keep(host.users)
 
     def _submission(self) -> str:
         """Submission takes authenticated users alone, under TLS (RFC 6409 section 4.3, RFC 8314)."""
@@ -130,22 +130,20 @@ class Postfix:
             "  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject"
         )
 
-    def _houses(self, users: Sequence[str]) -> None:
+    def keep(self, users: Sequence[str]) -> None:
+        """From now on local(8) knows these users alone. It sees for itself that the table has changed, but
+        takes two versions of one second for the same, so ``reload`` after the last one."""
         lines = (f"{user} lmtp:unix:private/dovecot-lmtp\n" for user in users)
         (self._config / "mailboxes").write_text("".join(lines))
-
-    def keep(self, users: Sequence[str]) -> None:
-        """From now on local(8) knows these users alone."""
-        self._houses(users)
-        self._reload()
+        run(program("postmap"), "-c", str(self._config), str(self._config / "mailboxes"))
 
     def relay(self, to: str | None) -> None:
         """From now on pass the domain's mail on to the host at this address; None: deliver it here again."""
         line = f"{DOMAIN} relay:[{to}]:{SMTP}\n" if to else ""
         (self._config / "transport").write_text(line)
-        self._reload()
+        self.reload()
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
         before = self._reloads()
         run(program("postfix"), "-c", str(self._config), "reload")
         wait_until(lambda: self._reloads() > before, f"{self.host.name} goes by its new tables")

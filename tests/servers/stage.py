@@ -29,7 +29,7 @@ from tests.servers.nsd import Nsd
 from tests.servers.postfix import Postfix
 from tests.servers.senders import Post
 
-PROGRAMS = ("nsd", "nsd-control", "unbound", "kresd", "postfix", "postqueue", "dovecot")
+PROGRAMS = ("nsd", "nsd-control", "unbound", "kresd", "postfix", "postqueue", "postmap", "dovecot")
 APEX = f"{zones.DOMAIN}."
 OLD_ZONE = "Asia/Tokyo"
 

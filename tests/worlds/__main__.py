@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,10 @@ from tests.worlds.watching import record
 from tests.worlds.world import build
 
 
-def main() -> int:
-    given = _arguments().parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _arguments().parse_args(arguments)
     if given.write:
-        return _write(given.write, given.seed, Path(given.to))
+        return write(given.write, given.seed, Path(given.to))
     began, cpu = time.perf_counter(), time.process_time()
     scores = _play(given.worlds, given.seed, given.kind, given.jobs)
     figures = summary(scores)
@@ -68,7 +69,7 @@ def _play(worlds: int, seed: int, kind: str | None, jobs: int) -> list[Score]:
         return list(pool.map(one, chosen, chunksize=20))
 
 
-def _write(name: str, seed: int, folder: Path) -> int:
+def write(name: str, seed: int, folder: Path) -> int:
     """``NAME.jsonl`` for ``mxcutover replay``, and ``NAME.truth.json``."""
     stem, _, number = name.rpartition("-")
     kind = next((kind for kind in kinds() if kind.name == stem), None)

@@ -38,13 +38,16 @@ class Span(NamedTuple):
     end: float
 
 
+NEVER = Span(inf, inf)
+
+
 @dataclass(slots=True)
 class Cache:
     """One cache. ``busy``: mean seconds between other people's questions (``inf``: nobody else asks).
 
     ``cut``: while it cannot reach any authority; ``longer``: how much a stretching one keeps beyond its word.
-    From ``moves_at`` on it goes by another delegation, to ``later``. Up to ``calm`` no record
-    matters but the last. ``held``: every span for which it had old data to hand out.
+    From ``moves_at`` on it goes by another delegation, to ``later``. Up to ``calm`` no record matters but the
+    last. ``held``: every span for which it had old data to hand out.
     """
 
     chance: Random
@@ -53,7 +56,7 @@ class Cache:
     busy: float = inf
     name: str | None = None
     upstream: Cache | None = None
-    cut: Span = Span(inf, inf)
+    cut: Span = NEVER
     longer: float = 0.0
     later: Sequence[Authority] = ()
     moves_at: float = inf

@@ -24,7 +24,7 @@ class Seen:
     """What the people of one world have: its DNS answers in order of time, and old's log as it was read."""
 
     world: World
-    answers: list[tuple[float, Observation]]
+    answers: list[tuple[float, AuthorityAnswer | ResolverAnswer]]
     hits: list[float]
 
     @classmethod

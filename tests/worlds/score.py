@@ -47,6 +47,11 @@ class Score:
         """Whether *safe* was said though something other than chance spoke against it."""
         return any(reason != "share" for reason in self.rows[OURS].reasons)
 
+    @property
+    def violated(self) -> bool:
+        """Whether more of the legitimate mail went to old than was stated with *safe*."""
+        return self.bound is not None and self.share > self.bound
+
 
 def play(kind: Kind, seed: int, number: int) -> Score:
     """One world from beginning to end."""
@@ -152,7 +157,7 @@ def summary(scores: list[Score]) -> dict[str, Any]:
     return {
         "worlds": len(scores), "rules": rules,
         "bound": {
-            "stated": len(bounds), "violated": sum(s.share > (s.bound or 0) for s in bounds),
+            "stated": len(bounds), "violated": sum(s.violated for s in bounds),
         },
         "late": {"worlds": len(late), "median": median(late) if late else None,
                  "ninth_decile": sorted(late)[len(late) * 9 // 10] if late else None},

@@ -17,14 +17,14 @@ from tests.worlds.watching import moment
 from tests.worlds.world import Sender, World
 
 Reason = Literal["dns", "resolver", "trap", "straggler", "share"]
-"""Why it is not safe: a well-behaved cache may hold old data; a cache behind a listed resolver does; the old
-host keeps mail of its own users; a message lies on old alone; more legitimate mail than the bound goes there."""
+"""Why it is not safe: a well-behaved cache may hold old data; a cache behind a listed resolver does; old
+keeps mail of its own users; a message lies on old alone; more legitimate mail than the bound goes there."""
 
 
 @dataclass(slots=True)
 class Truth:
-    """``known``: when the watch knew of the change, be it told or seen: the verdict's stragglers, as the
-    requirement defines them, are what old took since then. Mail from before is the operator's to carry over."""
+    """``known``: when the watch knew of the change, be it told or seen: the requirement's stragglers are what
+    old took since then. Mail from before is the operator's to carry over."""
 
     world: World
     taken: list[Taken]
@@ -148,7 +148,7 @@ class Truth:
         def said(t: float) -> str | None:
             return None if t in (inf, -inf) else moment(t).isoformat()
 
-        caches = [(r.address, c) for r in world.listed for c in r.caches]
+        caches: list[tuple[str | None, Cache]] = [(r.address, c) for r in world.listed for c in r.caches]
         caches += [(None, c) for c in world.unlisted]
         return {
             "world": world.name, "about": world.kind.about, "changes": [said(t) for t in world.times.changes],
@@ -158,7 +158,10 @@ class Truth:
                 {"resolver": address, "habit": c.habit, "old_until": said(c.held[-1].end if c.held else -inf)}
                 for address, c in caches
             ],
-            "senders": [{"client": s.client, "nature": s.nature, "hourly": round(s.rate * 3600, 6)} for s in world.senders],
+            "senders": [
+                {"client": s.client, "nature": s.nature, "hourly": round(s.rate * 3600, 6)}
+                for s in world.senders
+            ],
             "mail": [
                 {"at": said(m.at), "side": m.side, "client": m.sender.client, "disposition": m.disposition,
                  "on_new_at": said(m.rescued) if m.side == "old" else said(m.at)}

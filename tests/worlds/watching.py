@@ -13,6 +13,8 @@ from heapq import heappop, heappush
 from math import ceil, inf
 from typing import Any
 
+from msgspec.structs import replace
+
 from probes.observation import (
     AuthorityAnswer,
     CanaryLanded,
@@ -53,8 +55,8 @@ def moment(seconds: float) -> datetime:
 
 @dataclass(slots=True)
 class Asked:
-    """What is remembered of one resolver: its last question, the new answers in a row, draws, and when what is
-    old there runs out."""
+    """What is remembered of one resolver: its last question, the new answers in a row, draws, and when what
+    is old there runs out."""
 
     at: float = -inf
     streak: int = 0
@@ -149,8 +151,8 @@ class Watching:
         self.seen.append(Plan(
             at=moment(t), version=1, domain=DOMAIN, old=Hosts(mx=("mail.example.jp.",), addresses=(OLD_IP,)),
             new=Hosts(mx=("mx1.new.example.",), addresses=(NEW_IP,)), expected_mx=MX["new"],
-            authorities=self._plan_authorities, resolvers=tuple(r.address for r in world.listed), routes=routes,
-            accounts=watch.accounts, policy=_with(world.policy, **policy),
+            authorities=self._plan_authorities, resolvers=tuple(r.address for r in world.listed),
+            routes=routes, accounts=watch.accounts, policy=replace(world.policy, **policy),
         ))  # fmt: skip
 
     # -- one asking --------------------------------------------------------------------------------
@@ -334,20 +336,22 @@ class Watching:
         """Canaries are in a mailbox, or in old's log, by now."""
         watch = self.world.watch
         for sent, name, account, side in self._pending:
-            if side in ("old", "relayed") and not watch.mailboxes:
-                if watch.away != "deaf" or not self._away(sent, "deaf"):
-                    disposition: Any = "relayed" if side == "relayed" else "delivered"
-                    self.seen.append(Mail(
-                        at=moment(t), side="old", accepted_at=moment(sent + 1), source="log", recipient=account,
-                        message_id=f"<{name}@canary.example>", client="198.51.100.99", helo=None,
-                        origin="canary", disposition=disposition, queue_id=f"Q{name}",
-                    ))  # fmt: skip
+            if side in ("old", "relayed") and not watch.mailboxes and not self._away(sent, "deaf"):
+                self._sensed(t, sent, name, account, "relayed" if side == "relayed" else "delivered")
             if side != "old" or watch.mailboxes:
                 self.seen.append(CanaryLanded(
                     at=moment(t), canary=name, side="old" if side == "old" else "new", account=account,
                     folder="INBOX", protocol="imap", latency_ms=3000.0, hops=(),
                 ))  # fmt: skip
         self._pending.clear()
+
+    def _sensed(self, t: float, sent: float, name: str, account: str, disposition: Any) -> None:
+        """Old's log shows a canary."""
+        self.seen.append(Mail(
+            at=moment(t), side="old", accepted_at=moment(sent + 1), source="log", recipient=account,
+            message_id=f"<{name}@canary.example>", client="198.51.100.99", helo=None, origin="canary",
+            disposition=disposition, queue_id=f"Q{name}",
+        ))  # fmt: skip
 
     # -- mail -----------------------------------------------------------------------------------------
 
@@ -401,7 +405,7 @@ class Watching:
             begin = stop
 
     def _mail(self, t: float, taken: Taken) -> None:
-        world, watch = self.world, self.world.watch
+        watch = self.world.watch
         mailbox = taken.side == "new" or watch.mailboxes
         if mailbox and taken.disposition == "rejected":
             return
@@ -423,20 +427,14 @@ class Watching:
     def _arrives(self, t: float, taken: Taken) -> None:
         """Carried over: it lies in new's mailbox with the time at which old had taken it."""
         self.seen.append(Mail(
-            at=moment(t), side="new", accepted_at=moment(taken.at), source="mailbox", recipient=taken.recipient,
-            message_id=f"<{taken.number}@sender.example>", client=taken.sender.client, helo=None,
-            origin="outside", disposition="delivered", queue_id=None,
+            at=moment(t), side="new", accepted_at=moment(taken.at), source="mailbox",
+            recipient=taken.recipient, message_id=f"<{taken.number}@sender.example>",
+            client=taken.sender.client, helo=None, origin="outside", disposition="delivered", queue_id=None,
         ))  # fmt: skip
 
 
 def _primary(leads: str) -> str:
     return "new" if leads == "mixed" else leads
-
-
-def _with(policy: Any, **changes: Any) -> Any:
-    import msgspec
-
-    return msgspec.structs.replace(policy, **changes)
 
 
 def record(world: World) -> tuple[list[Observation], Post, float | None]:
@@ -469,7 +467,7 @@ def _by_its_clock(world: World, seen: list[Observation]) -> list[Observation]:
             changes |= {"from_": wall(one.from_), "to": wall(one.to)}
             if one.from_ < at <= one.to and not timedelta(0) <= by <= timedelta(seconds=CLAIMED):
                 continue
-        shown.append(_with(one, **changes))
+        shown.append(replace(one, **changes))
     detail = f"the wall clock jumped by {world.watch.jump:+.1f} s"
     shown.append(Watcher(at=at + by, event="clock", detail=detail))
     return shown

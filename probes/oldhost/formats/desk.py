@@ -211,13 +211,13 @@ class Format:
         if self.desk.ours(recipient) and name not in message.fates:
             message.note(name, "", ("deferred", QUEUED, ""), since)
 
-    def gone(self, queue_id: str, since: int) -> None:
+    def gone(self, queue_id: str, since: int, settled: bool = True) -> None:
         """It left the queue; where a recipient's delivery was not heard of, its line may still come."""
         message = self.mail.get(queue_id)
         if message is not None:
             known = all(set(targets) != {""} for targets in message.fates.values())
             known = known and queue_id not in self._nameless
-            self.mail.removed(queue_id, since, settled=known)
+            self.mail.removed(queue_id, since, settled=settled and known)
 
     def saw(self, message: Message, recipient: str) -> None:
         """One of the recipients that ``message.nrcpt`` counts."""

@@ -76,7 +76,7 @@ class OpenSmtpd(Format):
         if len(msgid) != 8:
             return False
         self._open(session, msgid, said)
-        count = fields.get("nrcpt", b"")
+        count = fields.get("nrcpt", fields.get("ndest", b""))
         message = self.mail.get(msgid)
         if message is not None and count.isdigit() and len(count) < 8:
             message.nrcpt = int(count)

@@ -97,11 +97,11 @@ def peer(name: str, path: Path) -> Result:
             raise SystemExit(f"{name}: exit {process.returncode}")
         out.seek(0)
         hits = _of_mawk(out.read()) if name == "mawk" else {}
-    return Result(used.ru_utime + used.ru_stime, used.ru_maxrss, hits)
+    return Result(used.ru_utime + used.ru_stime, 0, hits)  # its memory is ours until it becomes a program
 
 
 def _of_mawk(said: str) -> Hits:
-    """ "12 client=host[192.0.2.1] delivered" a line."""
+    """A line each: ``12 client=host[192.0.2.1] delivered``."""
     found: Counter[str] = Counter()
     for count, address, how in re.findall(r"^(\d+) client=.*\[(.*)\] (\w+)$", said, re.M):
         found[f"{address} {how}"] += int(count)
@@ -196,7 +196,8 @@ def table(logs: list[Log], scale: Scale, big: tuple[Truth, Result]) -> list[str]
             lines.append(f"{name:12} MISSING: not installed, not measured")
             continue
         rates = "".join(f"{log.rate(name) or 0:20.0f}" for log in logs)
-        lines.append(f"{name:12}{rates}{max(r.memory for r in logs[0].runs[name]) / 1024:8.0f}")
+        memory = max(r.memory for r in logs[0].runs[name]) / 1024
+        lines.append(f"{name:12}{rates}{f'{memory:8.0f}' if memory else ''}")
     hits = " and ".join(str(sum(log.truth.hits.values())) for log in logs)
     lines.append(f"{hits} hits by client and disposition, as the generator knows them")
     rate = big[0].bytes / big[1].seconds / 1e6
