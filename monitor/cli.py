@@ -15,25 +15,49 @@ from monitor.printable import printable
 
 LONGEST = 4000  # characters of one failure's line
 
-# name: (module below monitor.commands, one line of help). Kept here so that --help imports none of them.
+# name: its module below monitor.commands. Kept here so that --help imports none of them.
 COMMANDS = {
-    "init": ("init", "Write a commented plan; asks for what it needs, or takes flags."),
-    "plan": ("plan", "Check a plan: every mistake at once, with what to write instead."),
-    "dns": ("dns", "Ask every authority and the public resolvers; --watch to the end."),
-    "resolvers": ("resolvers", "List the bundled public resolvers, and --check who answers."),
-    "check": ("check", "Reach every host, log in and open the log: is it all to be had?"),
-    "watch": ("watch", "Watch the move: the dashboard, or --headless for a unit."),
-    "attach": ("attach", "Open the dashboard on a journal that another process writes."),
-    "status": ("status", "Print the verdict from a journal. Exit 0 only when it is safe."),
-    "cutover": ("operator", "Declare that the change was made now (or taken back)."),
-    "waive": ("operator", "Waive one subject, with a reason that every report shows."),
-    "unwaive": ("operator", "Take a waiver back."),
-    "note": ("operator", "Put a remark into the record."),
-    "report": ("report", "Write the proof: one HTML file and one JSON file."),
-    "verify": ("verify", "Check that the journal's evidence was never changed."),
-    "export": ("export", "Write the journal as JSON Lines."),
-    "rehearse": ("rehearse", "Play a whole cutover on embedded servers and watch it."),
-    "replay": ("replay", "Judge a recorded cutover again, without any network."),
+    "init": "init",
+    "plan": "plan",
+    "check": "check",
+    "dns": "dns",
+    "resolvers": "resolvers",
+    "log": "log",
+    "watch": "watch",
+    "attach": "attach",
+    "status": "status",
+    "explain": "explain",
+    "cutover": "operator",
+    "waive": "operator",
+    "unwaive": "operator",
+    "note": "operator",
+    "rescue": "rescue",
+    "cleanup": "cleanup",
+    "report": "report",
+    "verify": "verify",
+    "export": "export",
+    "replay": "replay",
+    "rehearse": "rehearse",
+}
+
+# What --help says of them, in the order in which a move needs them. Some share a line: a screen has 24.
+ROWS = {
+    ("init",): "Write a commented plan: asks what it needs, or takes flags.",
+    ("plan",): "Check a plan: every mistake at once, and what to write.",
+    ("check",): "Reach every host, log in, open the log: is all to be had?",
+    ("dns",): "Ask each authority and public resolver; --watch to the end.",
+    ("resolvers",): "List the bundled public resolvers, and --check who answers.",
+    ("log",): "Who still sends to a host for a domain, from its log alone.",
+    ("watch",): "Watch the move: the dashboard, or --headless for a unit.",
+    ("attach",): "Open the dashboard on a journal another process writes.",
+    ("status",): "Print a journal's verdict. Exit 0 only when it is safe.",
+    ("explain",): "Why each requirement is in its state, and what to do now.",
+    ("cutover", "note"): "Declare the change as made now (or taken back); a remark.",
+    ("waive", "unwaive"): "Waive one subject, with a reason that every report shows.",
+    ("rescue", "cleanup"): "Copy to new what it lacks; take the canaries away again.",
+    ("report", "verify"): "Write the proof, as HTML and JSON; check the evidence.",
+    ("export", "replay"): "Write the journal as JSON Lines; judge such a file again.",
+    ("rehearse",): "Play a whole cutover on embedded servers and watch it.",
 }
 
 
@@ -46,14 +70,14 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"monitor.commands.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"monitor.commands.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands alone: with the two options of every program they would not fit on 24 lines."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
+            formatter.write_dl([(", ".join(names), said) for names, said in ROWS.items()])
 
 
 @click.group(

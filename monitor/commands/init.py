@@ -73,10 +73,12 @@ ENDPOINT = Value(_endpoint, "ADDRESS=ADDRESS")
 @click.option("--old-mx", multiple=True, type=NAME, help="Old exchange; else today's MX.")
 @click.option("--old-address", multiple=True, type=ADDRESS, help="Its address.")
 @click.option("--old-imap", type=SERVER, help="Mailboxes on old: mail.example.jp:993.")
+@click.option("--old-pop3", type=SERVER, help="The same, where there is no IMAP: port 995 or 110.")
 @click.option("--old-submission", type=SERVER, help="Sending through old: port 587 or 465.")
 @click.option("--new-mx", multiple=True, type=NAME, help="New exchange, in order of preference.")
 @click.option("--new-address", multiple=True, type=ADDRESS, help="Its address.")
 @click.option("--new-imap", type=SERVER, help="Mailboxes on new.")
+@click.option("--new-pop3", type=SERVER, help="The same, where there is no IMAP.")
 @click.option("--new-submission", type=SERVER, help="Sending through new.")
 @click.option("--account", multiple=True, type=ACCOUNT, help="Mailbox[=file:PATH, its password].")
 @click.option("--accounts-file", metavar="CSV", help="Many mailboxes: address,old_login,…")
@@ -151,10 +153,12 @@ def given(domain: str, flags: dict[str, Any]) -> Known:
         old_mx=flags["old_mx"],
         old_addresses=flags["old_address"],
         old_imap=flags["old_imap"],
+        old_pop3=flags["old_pop3"],
         old_submission=flags["old_submission"],
         new_mx=flags["new_mx"],
         new_addresses=flags["new_address"],
         new_imap=flags["new_imap"],
+        new_pop3=flags["new_pop3"],
         new_submission=flags["new_submission"],
         accounts=flags["account"],
         accounts_file=flags["accounts_file"],

@@ -48,6 +48,7 @@ def summary(plan: CutoverPlan) -> list[str]:
         "DNS": f"{_authorities(plan)}, {len(plan.resolvers)} resolvers",
         "routes": ", ".join(plan.routes),
         "accounts": _accounts(plan),
+        "relays": ", ".join(plan.relays) or "none",
         "old log": str(plan.old.log.path) if plan.old.log else "none: only mailboxes show mail on old",
         "proof": f"{span(plan.policy.quiet_for)} quiet, {plan.policy.canary_streak} canaries a route",
         "journal": str(plan.journal),
@@ -59,8 +60,9 @@ def summary(plan: CutoverPlan) -> list[str]:
 
 def _host(host: Host) -> str:
     names = ", ".join(n.removesuffix(".") for n in (*host.mx, *host.addresses))
-    services = (("submission", host.submission), ("IMAP", host.imap))
-    return "; ".join([names, *(f"{called} {s.port} {s.tls}" for called, s in services if s)])
+    named = {"submission": "submission", "imap": "IMAP", "pop3": "POP3"}
+    services = (f"{named[called]} {s.port} {s.tls}" for called, s in host.services.items())
+    return "; ".join([names, *services])
 
 
 def _authorities(plan: CutoverPlan) -> str:
@@ -83,10 +85,14 @@ def notes(plan: CutoverPlan) -> list[str]:
     services = {
         f"{side}.{called}": service
         for side, host in (("old", plan.old), ("new", plan.new))
-        for called, service in (("submission", host.submission), ("imap", host.imap))
-        if service
+        for called, service in host.services.items()
     }
     found = [note for key, service in services.items() if (note := _exception(key, service))]
+    found += [
+        f"{side}.pop3: POP3 shows the inbox only, never what the server sorts into junk"
+        for side, host in (("old", plan.old), ("new", plan.new))
+        if host.pop3 and not host.imap
+    ]
     if plan.old.log and not plan.old.log.path.is_file():
         found.append(f"{plan.old.log.path} is not there yet")
     return found

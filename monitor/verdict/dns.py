@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -183,7 +184,7 @@ def resolvers(c: Context) -> Finding:
     judged, waived = c.split("resolver", c.plan.resolvers)
     if not judged:
         return found("resolvers", "unknown", "none", waived=waived)
-    states = {r: _resolver(c, c.evidence.dns.resolvers.get(r)) for r in judged}
+    states = {r: standing(c, c.evidence.dns.resolvers.get(r)) for r in judged}
     for wanted in ("overstaying", "old", "cache", "other"):
         bad = [r for r in judged if states[r][0] == wanted]
         if bad:
@@ -216,10 +217,10 @@ def _culprit(c: Context, known: Resolver) -> Sample:
 
 def resolver_state(c: Context, known: Resolver | None) -> str:
     """settled, old, other, cache, overstaying, dark, few (samples) or silent."""
-    return _resolver(c, known)[0]
+    return standing(c, known)[0]
 
 
-def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
+def standing(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     """What one resolver's answers say: settled, old, other, cache, overstaying, dark, few or silent; and
     when time alone may change it."""
     if known is None or not known.samples:
@@ -228,7 +229,7 @@ def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     last = known.samples[-1]
     if last.leads != "new":
         return _not_new(c, known, last, change)
-    if known.overstaying == last.at:
+    if known.overstaying == last.at or _lingers(known, change):
         return "overstaying", None
     if any(_holds_old(s, change) for s in known.caches.words.values()):
         return "cache", None
@@ -237,6 +238,11 @@ def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     if not c.fresh(last.at):
         return "silent", None
     return ("settled" if _streak(c, known) >= c.policy.settle_samples else "few"), None
+
+
+def _lingers(known: Resolver, change: int | None) -> bool:
+    """Another cache's new answer does not show that the nameless one that overstayed has let go."""
+    return known.lingers > 0 and known.overstaying is not None and known.overstaying >= (change or 0)
 
 
 def _streak(c: Context, known: Resolver) -> int:
@@ -272,15 +278,16 @@ def _quorum(c: Context, judged: list[str], waived: list[str], states: dict[str, 
     settled = sum("settled" in p and "few" not in p for p in platforms.values())
     few = sum("few" in p for p in platforms.values())
     total = len(platforms)
-    args = {"settled": settled, "total": total, "needed": _needed(total, c.policy.quorum)}
+    args = {"settled": settled, "total": total, "needed": needed(total, c.policy.quorum)}
     if settled >= args["needed"] and settled:
-        unsettled = any(_resolver(c, c.evidence.dns.resolvers.get(w))[0] != "settled" for w in waived)
+        unsettled = any(standing(c, c.evidence.dns.resolvers.get(w))[0] != "settled" for w in waived)
         return found("resolvers", "waived" if unsettled else "met", "met", waived=waived, **args)
     if settled + few >= args["needed"] and few:
         return found("resolvers", "unmet", "few", waived=waived, **args)
     return found("resolvers", "unknown", "quorum", waived=waived, **args)
 
 
-def _needed(total: int, quorum: float) -> int:
+@lru_cache(maxsize=64)
+def needed(total: int, quorum: float) -> int:
     """The smallest whole number of platforms that is at least the quorum's share."""
     return next((n for n in range(total + 1) if n >= quorum * total - 1e-9), total)

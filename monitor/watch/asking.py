@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from monitor.plan.model import Account
-from probes.observation import Observation, Side
+from probes.observation import CanarySent, Observation, Side
 from probes.sight import Delegated, Server, Sight, Target, Tell
 
 __all__ = ["Asking", "Delegated", "Server", "Sight", "Target", "Tell"]
@@ -50,5 +50,9 @@ class Asking(Protocol):
         ...
 
     def log(self, position: Any) -> AsyncIterator[Sight]: ...
+
+    def sent(self, seen: CanarySent) -> None:
+        """A canary that is on record, of this watch or of one before: the old host's log may show it."""
+        ...
 
     async def close(self) -> None: ...

@@ -18,6 +18,7 @@ LONGEST = 900.0
 PLATFORM_GAP = 2.0
 DEAD_AFTER, QUARANTINE = 12, 4
 SAID_EVERY = 3600.0
+_DAY = 86400.0
 _RESTART_FIRST, _RESTART_LONGEST = 1.0, 300.0
 
 
@@ -100,6 +101,7 @@ class Gates:
     def __init__(self, gap: float) -> None:
         self._gap = gap
         self._free: dict[str, float] = defaultdict(float)
+        self._queues: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def slot(self, platform: str, now: float, questions: int = 1) -> float:
         """From when on so many questions, a gap apart, are this caller's alone; not before ``now``."""
@@ -112,9 +114,36 @@ class Gates:
         self._free[platform] += self._gap * max(0, more)
 
     async def enter(self, platform: str, questions: int = 1) -> None:
-        """Wait for one's slot."""
-        now = time.monotonic()
-        await asyncio.sleep(self.slot(platform, now, questions) - now)
+        """Wait for one's slot. Counted from when it really began: who wakes late brings no burst after it."""
+        async with self._queues[platform]:
+            wait = 1.0
+            while wait > 0:
+                wait = self._free[platform] - time.monotonic()
+                await asyncio.sleep(max(0.0, wait))
+            self.slot(platform, time.monotonic(), questions)
+
+
+class Allowance:
+    """At most ``daily`` in any 24 hours, all that share it together: a quarter of them at once, the rest
+    evenly over the day (the generic cell rate algorithm)."""
+
+    def __init__(self, daily: int) -> None:
+        self._gap = _DAY / max(1.0, daily * 3 / 4)
+        self._burst = self._gap * max(1, daily // 4)
+        self._due = 0.0
+
+    def take(self, clock: float) -> float:
+        """Take one; for how many seconds it must wait from ``clock`` (of any steady clock) on."""
+        self._due = max(self._due, clock) + self._gap
+        return max(0.0, self._due - self._burst - clock)
+
+
+def fault(subject: str, error: Exception) -> Skip:
+    """A fault of ours, told on stderr and for the record; never what the world did."""
+    kind = type(error).__name__
+    LOG.warning("mxcutover: %s: %s: %s", printable(subject), kind, printable(str(error)))
+    LOG.debug("where", exc_info=error)
+    return Skip(at=now(), subject=subject, reason=f"the probe failed ({kind}); tried again")
 
 
 async def again_and_again(
@@ -128,10 +157,7 @@ async def again_and_again(
         try:
             await work()
         except Exception as error:
-            kind = type(error).__name__
-            LOG.warning("mxcutover: %s: %s: %s", printable(subject), kind, printable(str(error)))
-            LOG.debug("where", exc_info=True)
-            await put(Skip(at=now(), subject=subject, reason=f"the probe failed ({kind}); tried again"))
+            await put(fault(subject, error))
         if time.monotonic() - began > 10 * pause:
             pause = _RESTART_FIRST
         await rest(jittered(pause))

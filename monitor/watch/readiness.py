@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from msgspec import Struct
 
 from monitor.exits import Exit, Failure
-from monitor.plan.model import Account, CutoverPlan
+from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.watch.honesty import Port53, said
 from monitor.watch.vault import Vault, login, reference
 from probes.dns.exchange import Exchange
@@ -16,7 +16,7 @@ from probes.endpoints import Endpoints
 from probes.mail.routes import Login
 from probes.observation import Side
 from probes.oldhost.files import readable
-from probes.readiness.login import Trouble, try_imap, try_submission
+from probes.readiness.login import Trouble, try_mailbox, try_submission
 from probes.service import Service
 
 AT_A_TIME = 8
@@ -36,6 +36,7 @@ async def examine(plan: CutoverPlan, vault: Vault) -> list[Checked]:
     gate, work = asyncio.Semaphore(AT_A_TIME), list[Awaitable[Checked]]()
     for side in SIDES:
         work += _services(plan, vault, side, gate)
+    work += [_relay(plan, vault, name, gate) for name in plan.relays]
     found = [*_log(plan), *await asyncio.gather(*work)]
     return sorted(found, key=lambda checked: checked.code is None)
 
@@ -76,8 +77,8 @@ def _services(
     if host.submission is not None:
         first = accounts[0] if accounts else None
         found.append(_submission(vault, side, host.submission, first, endpoints, gate))
-    if host.imap is not None:
-        found += [_mailbox(vault, side, host.imap, one, endpoints, gate) for one in accounts[:TRIED]]
+    if host.mailboxes is not None:
+        found += [_mailbox(vault, side, host, one, endpoints, gate) for one in accounts[:TRIED]]
     return found
 
 
@@ -94,17 +95,29 @@ async def _submission(
         return _checked(key, service, await try_submission(service, with_, endpoints), account)
 
 
+async def _relay(plan: CutoverPlan, vault: Vault, name: str, gate: asyncio.Semaphore) -> Checked:
+    relay, key = plan.relays[name], f"relays.{name}"
+    async with gate:
+        try:
+            with_ = Login(relay.login, await vault.relay(name)) if relay.login is not None else None
+        except Failure as failure:
+            return Checked(f"{key}: {failure}", Exit(failure.code))
+        trouble = await try_submission(relay.service, with_, Endpoints(plan.endpoints))
+    return _checked(key, relay.service, trouble, None)
+
+
 async def _mailbox(
-    vault: Vault, side: Side, service: Service, account: Account, endpoints: Endpoints,
-    gate: asyncio.Semaphore,
-) -> Checked:  # fmt: skip
-    key = f"{side}.imap"
+    vault: Vault, side: Side, host: Host, account: Account, endpoints: Endpoints, gate: asyncio.Semaphore
+) -> Checked:
+    service, protocol = host.mailboxes, host.protocol
+    assert service is not None
+    key = f"{side}.{protocol}"
     async with gate:
         try:
             with_ = await _login(vault, side, account)
         except Failure as failure:
             return Checked(f"{key}: {failure}", Exit(failure.code))
-        return _checked(key, service, await try_imap(service, with_, endpoints), account)
+        return _checked(key, service, await try_mailbox(service, protocol, with_, endpoints), account)
 
 
 async def _login(vault: Vault, side: Side, account: Account) -> Login:

@@ -17,14 +17,35 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, cast
 
+import zstandard
 from msgspec import Struct
 
 from probes.oldhost.lines import CUT
 
 CHUNK = 1 << 20  # bytes read at a time: what is made of them stays in the processor's cache
 WINDOW = 256  # bytes before the place that must be there again
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+class _Zst:
+    """A zstd file as :mod:`gzip` would open it; it can only be sought forwards."""
+
+    def __init__(self, path: Path, mode: str = "rb") -> None:
+        self._raw = path.open("rb")
+        self._reader = zstandard.ZstdDecompressor().stream_reader(self._raw, read_across_frames=True)
+        self.read, self.seek, self.fileno = self._reader.read, self._reader.seek, self._raw.fileno
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def __enter__(self) -> _Zst:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": _Zst}
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 
 class Place(Struct, frozen=True):
@@ -113,7 +134,7 @@ def siblings(path: Path) -> list[Sibling]:
 
 
 def _sibling(path: Path, entry: Path) -> tuple[str, Sibling] | None:
-    name = entry.name.removesuffix(entry.suffix) if entry.suffix in _OPENERS else entry.name
+    name = entry.name.removesuffix(entry.suffix) if entry.suffix in OPENERS else entry.name
     rest = name[len(path.name) :] if name.startswith(path.name) else _inner(path, name)
     number, dated = _NUMBER.match(rest), _DATE.match(rest)
     if not (number or dated):
@@ -230,7 +251,7 @@ class LogReader:
     def _next(self) -> bool:
         """Open the next file; whether a gap lies before it."""
         segment = self._todo.popleft() if self._todo else Segment(self._path, live=True)
-        opener = None if segment.live else _OPENERS.get(segment.path.suffix)
+        opener = None if segment.live else OPENERS.get(segment.path.suffix)
         try:
             self._file = opener(segment.path, "rb") if opener else _open(segment.path)
             seen = os.fstat(self._file.fileno())
@@ -257,7 +278,7 @@ class LogReader:
             self._file.seek(begin)
             self._window = self._file.read(offset - begin) if offset else b""
             self._file.seek(offset)
-        except _BROKEN:
+        except BROKEN:
             self._window = b""
         self._offset = self._placed = offset
 
@@ -265,7 +286,7 @@ class LogReader:
         assert self._file is not None
         try:
             data = self._file.read(CHUNK) or b""
-        except _BROKEN:
+        except BROKEN:
             if self._todo:
                 self._todo[0].gap = True
             return b""
@@ -374,7 +395,7 @@ class LogReader:
         return [*parts, Segment(self._path, live=True, gap=gaps[-1])]
 
     def _holds(self, path: Path, place: Place, same_inode: bool) -> bool:
-        opener = _OPENERS.get(path.suffix) if path != self._path else None
+        opener = OPENERS.get(path.suffix) if path != self._path else None
         begin = place.offset - place.window
         try:
             with opener(path, "rb") if opener else _open(path) as file:
@@ -385,6 +406,6 @@ class LogReader:
                     return False
                 file.seek(begin)
                 before = file.read(place.window) if place.window else b""
-        except _BROKEN:
+        except BROKEN:
             return False
         return len(before) == place.window and blake2b(before, digest_size=8).hexdigest() == place.mark

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from probes.logformat import LogFormat
 from probes.observation import Coverage, Observation, Side, Skip, from_ms, now, to_ms
 from probes.oldhost.files import LogReader, Place, Step, readable
-from probes.oldhost.postfix import PostfixLog
+from probes.oldhost.reader import MailLog
 from probes.sight import Sight
 
 __all__ = ["follow_log", "readable"]
@@ -58,7 +59,8 @@ async def follow_log(
     path: str | Path, *, domain: str, recognise: Callable[[str], str | None] = lambda _: None,
     zone: str | None = None, history: bool = True, own: Collection[str] = (),
     others: Collection[str] = (), watcher: Collection[str] = (), poll: float = 1.0,
-    coverage: float = 60.0, position: Any = None, side: Side = "old",
+    coverage: float = 60.0, position: Any = None, side: Side = "old", format: LogFormat = "auto",
+    queued: Callable[[str, int], str | None] = lambda _, __: None,
 ) -> AsyncIterator[Sight]:  # fmt: skip
     """Sights of one log, each with the place after it under the key ``log:SIDE``.
 
@@ -67,7 +69,10 @@ async def follow_log(
     looked. Ends after a ``skip`` where the log can't be read, or where there is no such zone.
     """
     try:
-        log = PostfixLog(domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone)
+        log = MailLog(
+            domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone, format=format,
+            queued=queued,
+        )  # fmt: skip
         reason = await asyncio.to_thread(readable, path)
     except (ValueError, LookupError, OSError):
         reason = f"{zone} is no time zone"
@@ -93,7 +98,7 @@ class Follower:
     """The blocking half of :func:`follow_log`."""
 
     def __init__(
-        self, path: Path, log: PostfixLog, side: Side, coverage: float, history: bool, position: Any
+        self, path: Path, log: MailLog, side: Side, coverage: float, history: bool, position: Any
     ) -> None:
         moment = to_ms(now())
         self._log = log

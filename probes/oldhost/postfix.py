@@ -25,7 +25,7 @@ from typing import Any
 from probes.observation import Observation, Side, now
 from probes.oldhost import lines
 from probes.oldhost.deliveries import Deliveries, spelled
-from probes.oldhost.inflight import InFlight
+from probes.oldhost.inflight import GRACE, InFlight
 from probes.oldhost.lines import CUT, NOQUEUE, Refusal, Service, Writer
 from probes.oldhost.message import Fate, Kind, Message
 from probes.oldhost.names import canonical, domain_forms, loopback
@@ -85,6 +85,10 @@ class PostfixLog:
     def evicted(self) -> int:
         """How many messages were reported and forgotten for want of room."""
         return self._mail.evicted
+
+    def knows(self, message_id: str) -> bool:
+        """Whether a message of this Message-ID is under way."""
+        return self._mail.named(message_id) is not None
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -292,12 +296,23 @@ class PostfixLog:
         submission = found.login is not None or writer.service in ("submission", "smtps", "submissions")
         own = found.address is not None and self._is_own(found.address)
         kind: Kind = "submission" if submission else "own" if own else "outside"
-        message = self._open(queue_id, kind, line, near)
+        message = self._begun(queue_id, line, near) or self._open(queue_id, kind, line, near)
+        message.kind = kind
         message.client = found.orig or found.address
         message.login = found.login
+        if message.login is not None and message.message_id is not None:
+            self._submitted(message, self._moment(line, near))
         parent = self._mail.get(found.orig_queue or "")
         if parent is not None and parent is not message:
             self._mail.merge(parent, message)
+
+    def _begun(self, queue_id: str, line: bytes, near: int) -> Message | None:
+        """A message of which another process's line came before this one: until now it was nobody's."""
+        known = self._mail.get(queue_id)
+        if known is None or known.kind != "internal" or known.bounce or known.client is not None:
+            return None
+        alone = known.ids == {queue_id} == known.names and not known.told
+        return known if alone and abs(self._moment(line, near) - known.began) <= GRACE else None
 
     def _is_own(self, address: str) -> bool:
         place = canonical(address)
@@ -311,8 +326,9 @@ class PostfixLog:
         message = self._mail.get(queue_id or "")
         if message is None or message.active or message.root != queue_id or message.fates:
             return
-        if message.dead or message.message_id is None:
+        if message.dead:
             self._mail.drop(message)
+        message.dead = message.message_id is None  # but for qmgr's or cleanup's line, if that comes late
 
     def _cleanup(self, queue_id: str, rest: bytes, line: bytes, near: int) -> bool:
         if not rest.startswith(b"message-id="):

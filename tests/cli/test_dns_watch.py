@@ -170,7 +170,8 @@ class Terminal:
 
 
 async def on_terminal(lab: Lab, terminal: Terminal, *arguments: str, **environment: str) -> Process:
-    plain = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    # LINES and COLUMNS, which a test runner may have been given, would speak of another terminal.
+    plain = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "LINES", "COLUMNS")}
     return await asyncio.create_subprocess_exec(
         *ENTRY, "dns", *arguments, *lab.arguments(), stdin=terminal.slave, stdout=terminal.slave, stderr=PIPE,
         env={**plain, "TERM": "xterm-256color", **environment}, start_new_session=True,

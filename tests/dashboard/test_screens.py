@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from textual.pilot import Pilot
 
 from monitor.dashboard.app import Dashboard
 from monitor.dashboard.bars import VIEWS
@@ -59,8 +60,18 @@ async def captured(snapshot: Snapshot, view: str, size: tuple[int, int]) -> str:
         await pilot.press(view)
         while app.here != VIEWS[int(view) - 1]:
             await pilot.pause()
-        await pilot.pause(0.1)
-        return text(app)
+        return await settled(app, pilot)
+
+
+async def settled(app: Dashboard, pilot: Pilot[None]) -> str:
+    """What stands there once drawing is over: the same after three ticks in a row."""
+    shown: list[str] = []
+    while len(shown) < 3 or len(set(shown[-3:])) > 1:
+        await pilot.pause(0.05)
+        app.tick()
+        await pilot.pause()
+        shown.append(text(app))
+    return shown[-1]
 
 
 @pytest.mark.parametrize(("name", "view"), [*(("draining", v) for v in "123456"), ("safe", "1")])

@@ -49,6 +49,7 @@ def test_a_zone_without_a_fault_is_secure(algorithm: int) -> None:
         (denied(ZSK, "A", "MX"), "no_denial"),
         (denied(STRANGER, "A"), "forged"),
     ],
+    ids=str.split("ended early stranger unsigned edited empty bare other_denial strange_denial"),
 )  # fmt: skip
 def test_each_fault_of_an_answer_is_named(answer: bytes, why: str) -> None:
     assert made(answer) == why
@@ -66,6 +67,7 @@ def test_each_fault_of_an_answer_is_named(answer: bytes, why: str) -> None:
         (SERVED, KSK.ds().replace(" 13 ", " 12 "), "insecure"),  # an algorithm that nobody knows
         (SERVED, KSK.ds().replace(" 2 ", " 3 "), "insecure"),  # a digest that nobody knows
     ],
+    ids=str.split("other_key no_keys unsigned half_signed ended missing algorithm digest"),
 )
 def test_each_fault_of_the_chain_is_named(served: bytes, ds: str, why: str) -> None:
     assert made(mx(ZSK), served, ds) == why

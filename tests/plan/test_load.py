@@ -365,6 +365,7 @@ def test_a_template_of_all_that_is_known_is_a_plan_without_a_mistake(tmp_path: P
         new_mx=("mx1.new.example", "mx2.new.example"),
         old_imap="mail.example.jp:993",
         new_imap="[2001:db8::1]:143",
+        old_pop3="pop.example.jp:995",
         old_submission="mail.example.jp:587",
         ttl=3600,
         new_submission="mx1.new.example:465",
@@ -379,6 +380,8 @@ def test_a_template_of_all_that_is_known_is_a_plan_without_a_mistake(tmp_path: P
         "via-new",
         "mx",
     )
+    assert plan.old.pop3 and (plan.old.pop3.port, plan.old.pop3.tls) == (995, "implicit")
+    assert plan.old.mailboxes == plan.old.imap and plan.old.protocol == "imap"  # POP3 is for who has no IMAP
     assert plan.new.imap and (plan.new.imap.host, plan.new.imap.tls) == ("2001:db8::1", "starttls")
 
 

@@ -153,6 +153,9 @@ class World:
             await asyncio.sleep(0.002)
             yield [mail(number)], ("log:old", number)
 
+    def sent(self, seen: CanarySent) -> None:
+        self.asked["sent"] += 1
+
     async def close(self) -> None:
         self.closed = True
 
