@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from probes.oldhost.lines import CUT
 
-CHUNK = 4 << 20  # bytes read at a time: history is read in such pieces, and memory goes by them
+CHUNK = 1 << 20  # bytes read at a time: what is made of them stays in the processor's cache
 WINDOW = 256  # bytes before the place that must be there again
 
 
