@@ -86,13 +86,10 @@ class Follower:
         """Everything that had arrived when it began has been shown when it ends; that time is covered."""
         at, self._vanished = now(), 0
         session = self._link.session
-        await self._find_folders()
         for _ in range(TURNS):
-            found = await self._link.do(session.pulse, self._folders)
+            found = await self._pulse()
             inbox = found.pop(INBOX)
-            changed = [
-                name for name, state in found.items() if state is None or state != self._next.get(name)
-            ]
+            changed = [name for name, state in found.items() if not self._knows(name, state)]
             for folder in changed:
                 async for sight in self._look_at(folder, found[folder]):
                     yield sight
@@ -104,17 +101,23 @@ class Follower:
                 break
         yield self._ledger.prove(at, self._vanished), self._place_after()
 
-    async def _find_folders(self) -> None:
-        """Junk by its use or name, and what the plan names; now and then again, where one is missing."""
-        if time.monotonic() - self._looked_for < LOOK_FOR_FOLDERS:
-            return
+    async def _pulse(self) -> dict[str, State | None]:
+        """Now and then with a new look at which folders there are."""
         session = self._link.session
-        junk = await self._link.do(session.junk)
-        names = [*([junk] if junk is not None else []), *self._box.folders]
-        before, self._folders = self._folders, [n for n in dict.fromkeys(names) if n.upper() != INBOX]
+        if time.monotonic() - self._looked_for < LOOK_FOR_FOLDERS:
+            return await self._link.do(session.pulse, self._folders)
+        self._folders, found = await self._link.do(session.first, self._box.folders)
         self._lacking, self._looked_for = [], time.monotonic()
-        if self._folders != before:
-            await self._link.do(session.notify, self._folders)
+        return found
+
+    def _knows(self, folder: str, state: State | None) -> bool:
+        """Whether nothing in it is new; an empty folder needs no look."""
+        if state is None:
+            return False
+        known = self._next.get(folder)
+        if known is None and state.messages == 0:
+            self._next[folder] = known = state
+        return known is not None and known.same(state)
 
     async def _look_at(self, folder: str, state: State | None) -> AsyncGenerator[Sight, None]:
         if state is None:
@@ -129,18 +132,24 @@ class Follower:
         """What is new in the examined folder; where it is not known yet, or another one under its name
         (RFC 3501 section 2.3.1.1: UIDVALIDITY), the mail of four weeks."""
         session = self._link.session
+        if self._knows(folder, state):
+            return
         known = self._next.get(folder)
         if known is not None and known.uid_validity == state.uid_validity:
             if state.uid_next <= known.uid_next:
                 return
-            uids = await self._link.do(session.uids, known.uid_next)
-            expected = max([state.uid_next, *(u + 1 for u in uids)]) - known.uid_next
+            few = state.uid_next - known.uid_next <= BATCH  # asked for by number, there or not
+            uids = (
+                list(range(known.uid_next, state.uid_next))
+                if few
+                else await self._link.do(session.uids, known.uid_next)
+            )
+            expected = max([state.uid_next, *(u + 1 for u in uids[-1:])]) - known.uid_next
         else:
             if known is not None:
                 self._ledger.forget()
-            uids = (await self._link.do(session.uids_since, (datetime.now(UTC) - HISTORY).date()))[
-                -MOST_HISTORY:
-            ]
+            since = (datetime.now(UTC) - HISTORY).date()
+            uids = (await self._link.do(session.uids_since, since))[-MOST_HISTORY:]
             expected = 0
         found = 0
         for start in range(0, len(uids), BATCH):

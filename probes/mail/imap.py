@@ -42,7 +42,7 @@ _NO_SUCH_USER = re.compile(
 _NOT_NOW = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG|CONTACTADMIN)\]", re.IGNORECASE)
 
 INBOX = "INBOX"
-_ITEMS = b"(UIDNEXT UIDVALIDITY)"
+_ITEMS = b"(MESSAGES UIDNEXT UIDVALIDITY)"
 _BYTES = re.compile(r"b'(.*)'|b\"(.*)\"", re.DOTALL)
 
 
@@ -63,10 +63,15 @@ class Refused(Exception):
 
 
 class State(Struct, frozen=True):
-    """A folder as EXAMINE or STATUS shows it."""
+    """A folder as EXAMINE or STATUS shows it; ``messages`` in it, where that was told."""
 
     uid_validity: int
     uid_next: int
+    messages: int | None = None
+
+    def same(self, other: State) -> bool:
+        """Whether nothing has come since (RFC 3501 section 2.3.1.1)."""
+        return (self.uid_validity, self.uid_next) == (other.uid_validity, other.uid_next)
 
 
 class Letter(Struct, frozen=True):
@@ -89,6 +94,7 @@ class Session:
         self._idle: Any = None
         self._exists: bytes | None = None
         self._raw: dict[str, bytes] = {}  # folders' names as the server writes them
+        self._notified: list[str] = []
         self.idles = False  # whether the server has IDLE; known after open
 
     # -- beginning and end ----------------------------------------------------------------------------
@@ -171,6 +177,15 @@ class Session:
             self._raw[name := _shown(raw)] = raw
             return name
 
+    def first(self, named: Sequence[str]) -> tuple[list[str], dict[str, State | None]]:
+        """The junk folder and those that are ``named``, each once; of all these, if it can be, the server
+        tells of new mail from now on. And the first pulse."""
+        junk = self.junk()
+        names = dict.fromkeys([*([junk] if junk is not None else []), *named])
+        folders = [name for name in names if name.upper() != INBOX]
+        self._notify(folders)
+        return folders, self.pulse(folders)
+
     def pulse(self, folders: Sequence[str]) -> dict[str, State | None]:
         """The end of IDLE, the state of each of these folders (None where it is gone), and INBOX examined
         again, last: the cheapest look there is, and proof that the server is alive."""
@@ -208,15 +223,16 @@ class Session:
             if b"UIDVALIDITY" in held and b"UIDNEXT" in held:
                 raw = name if isinstance(name, bytes) else str(name).encode()
                 shown = next((n for n, r in self._raw.items() if r == raw), _shown(raw))
-                found[shown] = State(int(held[b"UIDVALIDITY"]), int(held[b"UIDNEXT"]))
+                counted = held.get(b"MESSAGES")
+                messages = counted if isinstance(counted, int) else None
+                found[shown] = State(int(held[b"UIDVALIDITY"]), int(held[b"UIDNEXT"]), messages)
         return found
 
-    def notify(self, folders: Sequence[str]) -> None:
-        """RFC 5465: have the server tell in IDLE of new mail in these folders as well. One that refuses goes
-        on as it was."""
-        if not (folders and self.idles and self._known.has_capability("NOTIFY")):
+    def _notify(self, folders: Sequence[str]) -> None:
+        """RFC 5465. A server that refuses goes on as it was."""
+        if folders == self._notified or not (self.idles and self._known.has_capability("NOTIFY")):
             return
-        self.wake()
+        self._notified = list(folders)
         with _ending(), contextlib.suppress(Refused):
             self._wire.begin(self._round_trip)
             names = b" ".join(_name(self._wire_name(folder)) for folder in folders)
@@ -235,12 +251,13 @@ class Session:
         with _ending():
             self._wire.begin(self._round_trip)
             found = self._known.select_folder(self._wire_name(folder), readonly=True)
-            self._exists = str(found.get(b"EXISTS", 0)).encode()
+            exists = found.get(b"EXISTS")
+            self._exists = str(exists or 0).encode()
             validity = int(found.get(b"UIDVALIDITY", 0))
             following = found.get(b"UIDNEXT")
             if following is None:  # RFC 3501 section 6.3.1 requires it; servers before it did not
                 following = max(self._known.search(["UID", "1:*"]), default=0) + 1
-            return State(validity, int(following))
+            return State(validity, int(following), exists if isinstance(exists, int) else None)
 
     @property
     def changed(self) -> bool:

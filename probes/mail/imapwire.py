@@ -19,6 +19,13 @@ MOST_ANSWER = 5 * 1024 * 1024  # bytes of one command's whole answer: a batch of
 imaplib.Commands.setdefault("NOTIFY", ("AUTH", "SELECTED"))
 
 
+def patience(sock: socket.socket, seconds: float) -> None:
+    """Let a call take so long, or up to a quarter longer: each change costs two system calls."""
+    held = sock.gettimeout()
+    if held is None or not 0.75 * seconds <= held <= 1.25 * seconds:
+        sock.settimeout(seconds)
+
+
 class Wire(imaplib.IMAP4):
     """imaplib over a connected socket, with its own bounded buffer: what is unread can be known."""
 
@@ -32,6 +39,10 @@ class Wire(imaplib.IMAP4):
         self._until = time.monotonic() + seconds
         self.most_literal, self.most_answer = MOST_LITERAL, MOST_ANSWER
         super().__init__(name)
+
+    # Tags need be unique in one connection only (RFC 3501 section 2.2.1); imaplib compiles a pattern for each
+    # that it draws.
+    tagpre = property(lambda _: b"MX", lambda _, __: None)
 
     # imaplib calls these four for all input and output.
 
@@ -59,7 +70,7 @@ class Wire(imaplib.IMAP4):
         return self._cut(end + 1)
 
     def send(self, data: Any) -> None:
-        self.sock.settimeout(self._left())
+        patience(self.sock, self._left())
         self.sock.sendall(data)
 
     def shutdown(self) -> None:
@@ -107,7 +118,7 @@ class Wire(imaplib.IMAP4):
         return left
 
     def _more(self) -> None:
-        self.sock.settimeout(self._left())
+        patience(self.sock, self._left())
         data = self.sock.recv(65536)
         if not data:
             raise self.abort("the server closed the connection")

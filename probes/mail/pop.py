@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from probes.mail.imap import Gone, NoLogin, Refused
+from probes.mail.imapwire import patience
 from probes.mail.sasl import Mechanism, choose, private
 from probes.secret import Secret, Token
 from probes.service import Service, tls_context
@@ -202,7 +203,7 @@ class Pop:
         return self._text(self._line())
 
     def _send(self, text: str) -> None:
-        self._sock.settimeout(self._left())
+        patience(self._sock, self._left())
         self._sock.sendall(text.encode())
 
     def _ok(self, what: str, line: bytes) -> None:
@@ -234,7 +235,7 @@ class Pop:
         return line
 
     def _more(self) -> None:
-        self._sock.settimeout(self._left())
+        patience(self._sock, self._left())
         data = self._sock.recv(65536)
         if not data:
             raise Gone("the server closed the connection")

@@ -61,6 +61,7 @@ service imap-login {{
 }}
 # Many connections a process: the system gives one user few inotify instances.
 service imap {{
+  service_count = 0
   client_limit = 100
   process_limit = 200
 }}
