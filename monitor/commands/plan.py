@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from monitor.plan.load import DEFAULT, examine
 from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.printable import printable
 from monitor.wording import span
+from probes.logsource import Files
 from probes.service import Service
 
 
@@ -49,7 +51,7 @@ def summary(plan: CutoverPlan) -> list[str]:
         "routes": ", ".join(plan.routes),
         "accounts": _accounts(plan),
         "relays": ", ".join(plan.relays) or "none",
-        "old log": str(plan.old.log.path) if plan.old.log else "none: only mailboxes show mail on old",
+        "old log": str(plan.old.log.source) if plan.old.log else "none: only mailboxes show mail on old",
         "proof": f"{span(plan.policy.quiet_for)} quiet, {plan.policy.canary_streak} canaries a route",
         "journal": str(plan.journal),
     }
@@ -93,8 +95,9 @@ def notes(plan: CutoverPlan) -> list[str]:
         for side, host in (("old", plan.old), ("new", plan.new))
         if host.pop3 and not host.imap
     ]
-    if plan.old.log and not plan.old.log.path.is_file():
-        found.append(f"{plan.old.log.path} is not there yet")
+    source = plan.old.log.source if plan.old.log else None
+    if isinstance(source, Files) and not glob.glob(str(source.path)):  # noqa: PTH207 (absolute patterns, too)
+        found.append(f"{source.path} is not there yet")
     return found
 
 

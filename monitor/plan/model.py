@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from probes.logformat import LogFormat
+from probes.logsource import Source
 from probes.observation import Policy
 from probes.service import Service
 
@@ -16,14 +17,15 @@ class LogSource(Struct, frozen=True, kw_only=True):
     """The old host's mail log. ``format``: what wrote it, "auto" where its lines tell. ``zone`` is an IANA
     name or None for the watcher's own zone."""
 
-    path: Path
+    source: Source
     format: LogFormat = "auto"
     history: bool = True
     zone: str | None = None
 
 
 class Host(Struct, frozen=True, kw_only=True):
-    """One side. ``folders`` of each mailbox are watched beside INBOX and the junk folder (IMAP only)."""
+    """One side. ``folders`` of each mailbox are watched beside INBOX and the junk folder (IMAP only).
+    ``queue_command``: a program and its arguments that list what waits in the host's queue."""
 
     mx: tuple[str, ...]
     addresses: tuple[str, ...]
@@ -33,6 +35,7 @@ class Host(Struct, frozen=True, kw_only=True):
     pop3: Service | None = None
     folders: tuple[str, ...] = ()
     log: LogSource | None = None
+    queue_command: tuple[str, ...] = ()
 
     @property
     def mailboxes(self) -> Service | None:
@@ -83,6 +86,7 @@ class Cadence(Struct, frozen=True, kw_only=True):
     mailbox: float = 60
     log: float = 1
     coverage: float = 60
+    queue: float = 300
 
 
 class CutoverPlan(Struct, frozen=True, kw_only=True):

@@ -80,6 +80,7 @@ def _side(known: Known, side: str) -> str:
             f"[{side}]",
             _line("mx", mx, f'["mail.{side}.example"]'),
             _line("addresses", addresses, '["192.0.2.10"]'),
+            *(_QUEUE if old else ()),
             "",
             "# Where users hand in mail: 587 with starttls, or 465 with implicit TLS.",
             _service(f"{side}.submission", submission, f"{exchange}:587"),
@@ -93,6 +94,12 @@ def _side(known: Known, side: str) -> str:
             *(("", *_log(known)) if old else ()),
         )
     )
+
+
+_QUEUE = (
+    "# What lists the mail that waits there: postqueue, mailq, exim -bp, smtpctl show queue, qmail-qread.",
+    '# queue_command = ["ssh", "old", "postqueue", "-j"]',
+)
 
 
 def _service(table: str, given: str | None, example: str) -> str:
@@ -116,6 +123,11 @@ def _log(known: Known) -> tuple[str, ...]:
         '# format = "auto"      # or postfix, exim, sendmail, qmail, opensmtpd, courier, haraka ...',
         "# history = true       # read the older log files too: the usual rate of mail",
         '# zone = "Asia/Tokyo"  # of the times in the log, if it is not the zone of this machine',
+        "# Elsewhere: one of these in place of path. A command must show the last lines again whenever it is",
+        "# started, or nothing proves that none is missing. ssh reads rotated files, too (mxcutover[ssh]).",
+        '# journal = ["postfix@-.service"]  # systemd units of this machine',
+        '# command = ["ssh", "old", "timeout 900 tail -n 1000 -F /var/log/mail.log"]',
+        '# ssh = { host = "mail.old.example", user = "watcher", path = "/var/log/mail.log" }',
     )
 
 
@@ -207,6 +219,7 @@ routes = {listed([*routes, "mx"])}
 # mailbox = 60
 # log = 1
 # coverage = 60
+# queue = "5m"
 
 # Where an address is really to be reached (tunnels, rehearsals): "192.0.2.10:25" = "127.0.0.1:2525"
 # [endpoints]"""

@@ -24,8 +24,9 @@ from probes.mail.connect import addresses_of, resolved
 from probes.mail.mailbox import Box, Mailboxes
 from probes.mail.routes import SMTP_PORT, Login, Outgoing, send
 from probes.mail.trace import Place
-from probes.observation import CanarySent, Observation, Side, now
+from probes.observation import CanarySent, Observation, Queue, Side, Skip, now
 from probes.oldhost.follow import follow_log
+from probes.oldhost.queue import ask_queue
 from probes.secret import Secret
 from probes.service import Service
 from probes.sight import Delegated, Server, Sight, Target, Tell
@@ -203,11 +204,15 @@ class RealWorld:
         source, plan = self._plan.old.log, self._plan
         assert source is not None  # the schedule asks for none where there is none
         return follow_log(
-            source.path, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
+            source.source, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
             queued=self._accepted.canary, format=source.format, history=source.history,
             own=plan.old.addresses, others=plan.new.addresses, poll=plan.cadence.log,
-            coverage=plan.cadence.coverage, position=position,
+            coverage=plan.cadence.coverage, heartbeat=5 * plan.cadence.coverage, position=position,
         )  # fmt: skip
+
+    async def queue(self) -> Queue | Skip:
+        old = self._plan.old
+        return await ask_queue(old.queue_command, zone=old.log.zone if old.log else None)
 
     def sent(self, seen: CanarySent) -> None:
         self._accepted.hear(seen)

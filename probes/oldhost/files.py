@@ -15,7 +15,7 @@ from datetime import date
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, cast
 
 import zstandard
 from msgspec import Struct
@@ -64,7 +64,8 @@ class Place(Struct, frozen=True):
 class Step(Struct):
     """What one look found. ``text``: whole lines, each with its newline. ``near`` (ms): when the lines were
     written, or soon after. ``end``: the log was read to its end. ``gap``: lines may be missing before these.
-    ``missing``: there is no such file."""
+    ``missing``: there is no such file. ``upto`` (ms): the end is known up to then only (0: not at all).
+    ``idle``: there is nothing to read now, and nothing follows from that. ``said``: why, for people."""
 
     text: bytes = b""
     near: int = 0
@@ -72,6 +73,9 @@ class Step(Struct):
     gap: bool = False
     missing: bool = False
     live: bool = False
+    upto: int | None = None
+    idle: bool = False
+    said: str = ""
 
 
 class Segment(Struct):
@@ -194,6 +198,8 @@ class LogReader:
 
     Every method blocks and raises ``OSError`` where the log itself cannot be opened.
     """
+
+    PLACE: ClassVar[type[Struct]] = Place
 
     def __init__(self, path: Path, since: float) -> None:
         self._path = path

@@ -13,6 +13,7 @@ from monitor.plan.load import check, examine, journal_of, load
 from monitor.plan.mistakes import Wrong
 from monitor.plan.template import Known, write
 from monitor.plan.values import domain, duration, endpoint, mailbox, mx, name, secret
+from probes.logsource import Files
 from probes.service import Service
 
 GOOD = """\
@@ -107,7 +108,8 @@ def test_every_part_of_a_plan_is_read(folder: Path) -> None:
         "192.0.2.11",
     )
     assert (imap.tls_name, imap.verify) == ("initial.sakura.example.", False)
-    assert plan.old.log and (plan.old.log.path, plan.old.log.zone) == (folder / "mail.log", "Asia/Tokyo")
+    assert plan.old.log and plan.old.log.source == Files(folder / "mail.log")
+    assert plan.old.log.zone == "Asia/Tokyo"
     assert plan.new.submission and (plan.new.submission.port, plan.new.submission.tls) == (465, "implicit")
     assert plan.new.imap and plan.new.imap.port == 143
     assert plan.expected_mx == ("10 a.mail.new.example.",)
