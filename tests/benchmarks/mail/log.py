@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from probes.observation import Mail, Observation
 from probes.oldhost.files import LogReader
-from probes.oldhost.postfix import PostfixLog
+from probes.oldhost.reader import MailLog
 from tests.benchmarks.mail.maillog import BEGIN, DOMAIN, Truth, write
 from tests.benchmarks.mail.part import Bar, Part, least, most
 from tests.servers.daemon import PATH
@@ -59,7 +59,7 @@ class Result(Struct):
 def read(path: Path) -> Result:
     """Ours, in this process: the file's bytes to observations, as a watch reads its history."""
     hits: Counter[str] = Counter()
-    log = PostfixLog(DOMAIN, zone="UTC")
+    log = MailLog(DOMAIN, zone="UTC")
     reader = LogReader(path, 0)
     reader.begin(None, history=True)
     started = time.process_time()
