@@ -191,28 +191,36 @@ class Session:
         again, last: the cheapest look there is, and proof that the server is alive."""
         self.wake()
         with _ending():
-            self._wire.begin(self._round_trip)
+            wire = self._wire
+            wire.begin(self._round_trip)
             for kind in ("STATUS", "LIST"):
-                self._wire.untagged_responses.pop(kind, None)
+                wire.untagged_responses.pop(kind, None)
             found: dict[str, State | None] = dict.fromkeys(folders)
-            if len(folders) > 1 and self._known.has_capability("LIST-STATUS"):
-                self._list_status(folders)
-            else:
-                for folder in folders:
-                    self._status(folder)
+            with wire.corked():  # RFC 3501 section 5.5: none of these hangs on another's answer
+                asked = [(name, wire._command(name, *words)) for name, *words in self._about(folders)]
+                last = self._begin_examine(INBOX)
+            for name, tag in asked:
+                self._completed(name, tag)
             found |= {name: state for name, state in self._told().items() if name in found}
-        return {**found, INBOX: self.examine(INBOX)}
+            return {**found, INBOX: self._examined(last)}
 
-    def _status(self, folder: str) -> None:
-        """RFC 3501 section 6.3.10, of a folder that is not examined just now."""
-        with contextlib.suppress(Refused):
-            self._ask("STATUS", _name(self._wire_name(folder)), _ITEMS)
+    def _completed(self, name: str, tag: Any) -> None:
+        """What is refused (a folder that is gone, a command that is not known) has told nothing."""
+        try:
+            self._wire._command_complete(name, tag)
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error:
+            return
 
-    def _list_status(self, folders: Sequence[str]) -> None:
-        """RFC 5819: all of them in one round trip (RFC 5258 section 6: several patterns)."""
-        names = b" ".join(_name(self._wire_name(folder)) for folder in folders)
-        with contextlib.suppress(Refused):
-            self._ask("LIST", b'""', b"(" + names + b")", b"RETURN (STATUS " + _ITEMS + b")")
+    def _about(self, folders: Sequence[str]) -> list[tuple[Any, ...]]:
+        """What asks for the states of folders that are not examined: STATUS (RFC 3501 section 6.3.10), or
+        for several of them LIST-STATUS (RFC 5819; RFC 5258 section 6: several patterns)."""
+        names = [_name(self._wire_name(folder)) for folder in folders]
+        if len(names) > 1 and self._known.has_capability("LIST-STATUS"):
+            listed = b"(" + b" ".join(names) + b")"
+            return [("LIST", b'""', listed, b"RETURN (STATUS " + _ITEMS + b")")]
+        return [("STATUS", name, _ITEMS) for name in names]
 
     def _told(self) -> dict[str, State]:
         """What has been said of folders, the last word of each."""
@@ -248,16 +256,32 @@ class Session:
         return self._raw.setdefault(folder, encode_utf7(folder))
 
     def examine(self, folder: str) -> State:
+        """RFC 3501 section 6.3.2."""
         with _ending():
             self._wire.begin(self._round_trip)
-            found = self._known.select_folder(self._wire_name(folder), readonly=True)
-            exists = found.get(b"EXISTS")
-            self._exists = str(exists or 0).encode()
-            validity = int(found.get(b"UIDVALIDITY", 0))
-            following = found.get(b"UIDNEXT")
-            if following is None:  # RFC 3501 section 6.3.1 requires it; servers before it did not
-                following = max(self._known.search(["UID", "1:*"]), default=0) + 1
-            return State(validity, int(following), exists if isinstance(exists, int) else None)
+            return self._examined(self._begin_examine(folder))
+
+    def _begin_examine(self, folder: str) -> Any:
+        self._wire.is_readonly = True
+        return self._wire._command("EXAMINE", _name(self._wire_name(folder)))
+
+    def _examined(self, tag: Any) -> State:
+        wire = self._wire
+        wire.untagged_responses.clear()
+        kind, data = wire._command_complete("EXAMINE", tag)
+        if kind != "OK":
+            raise Gone(_text(data[-1]))
+        wire.state = "SELECTED"
+        exists = self._number("EXISTS")
+        self._exists = str(exists or 0).encode()
+        following = self._number("UIDNEXT")
+        if following is None:  # RFC 3501 section 6.3.1 requires it; servers before it did not
+            following = max(self._known.search(["UID", "1:*"]), default=0) + 1
+        return State(self._number("UIDVALIDITY") or 0, following, exists)
+
+    def _number(self, kind: str) -> int | None:
+        told: Any = self._wire.untagged_responses.get(kind)
+        return int(told[-1]) if told else None
 
     @property
     def changed(self) -> bool:

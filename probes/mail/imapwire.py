@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import imapclient
@@ -36,6 +37,7 @@ class Wire(imaplib.IMAP4):
         self._given, self._tls, self._hold = sock, tls, hold
         self._unread = bytearray()
         self._taken = 0
+        self._cork: bytearray | None = None
         self._until = time.monotonic() + seconds
         self.most_literal, self.most_answer = MOST_LITERAL, MOST_ANSWER
         super().__init__(name)
@@ -70,8 +72,21 @@ class Wire(imaplib.IMAP4):
         return self._cut(end + 1)
 
     def send(self, data: Any) -> None:
+        if self._cork is not None:
+            self._cork += data
+            return
         patience(self.sock, self._left())
         self.sock.sendall(data)
+
+    @contextlib.contextmanager
+    def corked(self) -> Iterator[None]:
+        """What is sent within goes out as one."""
+        self._cork = held = bytearray()
+        try:
+            yield
+        finally:
+            self._cork = None
+        self.send(held)
 
     def shutdown(self) -> None:
         self.sock.close()
@@ -100,8 +115,17 @@ class Wire(imaplib.IMAP4):
         if kind != "OK":
             raise self.abort(f"STARTTLS was refused: {data!r}")
         self._unread.clear()  # what came in clear text after the answer is nobody's word
+        self.untagged_responses.clear()
         self._wrap(context)
         self._get_capabilities()
+
+    def _get_capabilities(self) -> None:
+        """The greeting may have told them (RFC 3501 section 7.1, CAPABILITY); else they are asked for."""
+        told = self.untagged_responses.pop("CAPABILITY", None)
+        if told and isinstance(told[-1], bytes):
+            self.capabilities = tuple(told[-1].decode("ascii", "replace").upper().split())
+        else:
+            super()._get_capabilities()  # type: ignore[misc]
 
     def _wrap(self, context: ssl.SSLContext) -> None:
         # Held before the handshake, so that it can be ended from outside at any time.

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from tests.benchmarks.mail.dovecot import Dovecot, running
 from tests.benchmarks.mail.part import Bar, Part, least, most
-from tests.benchmarks.mail.watchers import POLL, Result, Task, version
+from tests.benchmarks.mail.watchers import LOOK, POLL, Result, Task, version
 from tests.benchmarks.server import Cores, pinned
 
 PEER = "aioimaplib"
@@ -27,12 +27,14 @@ PATIENCE = 240.0
 
 
 class Scale(Struct, frozen=True):
-    """How many users, messages to them, seconds over which these are spread, and seconds of a poll."""
+    """How many users, messages to them, seconds over which these are spread, and seconds of a poll and from
+    one look to the next."""
 
     users: tuple[int, ...]
     messages: int
     seconds: float
     poll: float
+    look: float = LOOK
 
 
 FULL, SMALL = Scale((200, 1000), 120, 62.0, POLL), Scale((20,), 10, 4.0, 2.0)
@@ -56,7 +58,7 @@ def watch(name: str, dovecot: Dovecot, users: Sequence[str], scale: Scale, core:
         )
     assert process.stdin and process.stdout and process.stderr
     try:
-        task = Task(dovecot.port, str(dovecot.ca), list(users), scale.poll)
+        task = Task(dovecot.port, str(dovecot.ca), list(users), scale.poll, scale.look)
         process.stdin.write(msgspec.json.encode(task) + b"\n")
         process.stdin.flush()
         if process.stdout.readline() != b"READY\n":

@@ -34,6 +34,7 @@ class Task(Struct, frozen=True):
     ca: str
     users: list[str]
     poll: float = POLL
+    look: float = LOOK
 
 
 class Result(Struct):
@@ -71,7 +72,8 @@ class Seen:
 Watch = Callable[[Task, Seen], Awaitable[None]]
 
 
-async def ours(task: Task, seen: Seen, look: float = LOOK) -> None:
+async def ours(task: Task, seen: Seen, look: float | None = None) -> None:
+    look = look or task.look
     from probes.endpoints import Endpoints
     from probes.mail.canary import Signer
     from probes.mail.mailbox import Box, Mailboxes
@@ -141,14 +143,15 @@ async def aioimaplib(task: Task, seen: Seen) -> None:
         async with gate:
             await client.wait_hello_from_server()
             await client.login(user, PASSWORD)
+            await client.list('""', "*")  # which one is for junk
             await client.select("INBOX")  # its EXAMINE does not let it search
         known = 0
         first = True
         while True:
             await client.status("Junk", "(UIDNEXT UIDVALIDITY)")
             known = await news(client, known)
-            due = time.monotonic() + LOOK
-            idle = await client.idle_start(timeout=LOOK + 10)
+            due = time.monotonic() + task.look
+            idle = await client.idle_start(timeout=task.look + 10)
             if first:
                 first = False
                 asyncio.get_running_loop().call_later(1.0, seen.watched)
