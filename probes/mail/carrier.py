@@ -99,7 +99,7 @@ class Carrier(Session):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._examined: str | None = None
+        self._open_folder: str | None = None
 
     def folders(self) -> list[Folder]:
         """INBOX first, then junk, then what else can be opened, in the server's order."""
@@ -142,7 +142,7 @@ class Carrier(Session):
     def look_at(self, folder: str) -> State:
         """EXAMINE it anew: what came since the last time is seen. Raises :class:`Refused` where it cannot be
         opened."""
-        self._examined = None
+        self._open_folder = None
         with _ending():
             self._wire.begin(self._round_trip)
             try:
@@ -155,11 +155,11 @@ class Carrier(Session):
             if following is None:
                 following = max(self._known.search(["UID", "1:*"]), default=0) + 1
             state = State(int(found.get(b"UIDVALIDITY", 0)), int(following))
-        self._examined = folder
+        self._open_folder = folder
         return state
 
     def _examine_once(self, folder: str) -> None:
-        if self._examined != folder:
+        if self._open_folder != folder:
             self.look_at(folder)
 
     def whole(self, folder: str, entry: Entry) -> bytes | None:
@@ -211,7 +211,7 @@ class Carrier(Session):
     def _leave(self) -> None:
         """Courier takes nothing into a folder that it shows read-only just now. CLOSE removes nothing there
         (RFC 3501 section 6.4.2); elsewhere it would."""
-        self._examined = None
+        self._open_folder = None
         with _ending():
             if self._wire.state == "SELECTED" and self._wire.is_readonly:
                 self._wire.begin(self._round_trip)
@@ -230,7 +230,7 @@ class Carrier(Session):
         Raises :class:`Refused` where the server cannot do that, does not do it, or the folder is another one
         by now.
         """
-        self._examined = None
+        self._open_folder = None
         with _ending():
             self._wire.begin(3 * self._round_trip)
             if not self._known.has_capability("UIDPLUS"):
