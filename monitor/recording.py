@@ -20,7 +20,7 @@ from monitor.verdict.judge import Judge
 from monitor.verdict.model import Judgement
 from probes.observation import BadObservation, Observation, Plan, decode, read_lines
 
-BATCH = 4096  # lines that are put in order at once
+BATCH = 512  # lines that are put in order at once
 WINDOW = 300_000  # ms; lines that come no later than this are put in order on the way
 RUN = 32 << 20  # bytes of lines that are sorted at once, where they come in any order
 

@@ -50,6 +50,7 @@ class Form(Struct):
     leads: Leads
     old: bool
     key: Key
+    usual: int  # no TTL up to this (ms) proves a habit
     resolver: str
     rrset: tuple[str, ...]
     outcome: str
@@ -62,6 +63,18 @@ class Again:
     def __init__(self, dns: Dns) -> None:
         self._dns = dns
         self._forms: dict[int, Form] = {}
+        self._first: dict[tuple[object, ...], ResolverAnswer] = {}
+
+    def fold_whole(self, seen: ResolverAnswer, plan: Plan) -> Form | None:
+        """The same of an answer that comes as a whole."""
+        key = (seen.resolver, seen.rrset, seen.cache, seen.outcome, seen.name, seen.type, seen.ede)
+        first = self._first.get(key)
+        if first is None:
+            if len(self._first) >= MOST:
+                self._first.clear()
+            self._first[key] = seen
+            return None
+        return self.fold(first, to_ms(seen.at), seen.ttl, seen.rtt_ms, plan)
 
     def fold(self, answer: Observation, at: int, ttl: int, rtt: float | None, plan: Plan) -> Form | None:
         """The form of an answer that was folded; None where that has to be done the long way."""
@@ -107,8 +120,11 @@ class Again:
         leads = dns.leads(f"resolver:{answer.resolver}", answer.rrset, answer.outcome, plan)
         if len(self._forms) >= MOST:
             self._forms.clear()
+        key = key_of(answer.rrset)
+        terms = dns.given.terms.get(key)
+        usual = -1 if terms is None else terms.most + TOLERANCE  # an authority's TTLs only add to it
         form = Form(
-            answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key_of(answer.rrset),
+            answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key, usual,
             answer.resolver, answer.rrset, answer.outcome, answer.cache,
         )  # fmt: skip
         self._forms[id(answer)] = form
@@ -123,8 +139,10 @@ class Again:
         if form.cache is not None:
             known.caches.words[form.cache] = sample
         known.samples.append(sample)
-        if form.outcome == "answer":
-            known.signs.again(sample, self._dns.given, form.key, after)
+        signs = known.signs
+        telling = after or sample.ttl > form.usual or signs.flat or signs.life is not None
+        if telling and form.outcome == "answer":
+            signs.again(sample, self._dns.given, form.key, after)
         if form.old:
             known.last_old = sample
             known.caches.announce(cache)

@@ -27,6 +27,14 @@ class Joins:
         self._queued: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         self._aliased: dict[tuple[str, int], Taken] = {}
 
+    def __copy__(self) -> Joins:
+        """Nothing that is entered into the one is in the other."""
+        new = Joins()
+        new.accounts = self.accounts
+        new._queued.update((key, list(places)) for key, places in self._queued.items())
+        new._aliased.update(self._aliased)
+        return new
+
     def enter(self, side: str, place: int, taken: Taken) -> None:
         if taken.queue_id is not None and taken.disposition != "rejected":
             self._queued[side, taken.queue_id].append(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
@@ -115,6 +116,18 @@ class MailFacts:
         self._passed_on: set[tuple[object, ...]] = set()
         if plan is not None:
             self.plan(plan)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> MailFacts:
+        """A copy that shares what nothing changes: the messages themselves, their keys and times."""
+        new = copy(self)
+        for name, value in vars(self).items():
+            if name in ("canaries", "_routes", "covered", "unread", "live_log", "_union"):
+                setattr(new, name, deepcopy(value, memo))
+            elif name in ("boxes", "_wanted"):
+                setattr(new, name, {key: list(times) for key, times in value.items()})
+            elif isinstance(value, (list, dict, set, Joins)):
+                setattr(new, name, copy(value))
+        return new
 
     def plan(self, plan: Plan) -> None:
         """Take another plan: what comes from its old addresses is relayed, and no mail from outside."""

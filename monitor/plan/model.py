@@ -24,7 +24,8 @@ class LogSource(Struct, frozen=True, kw_only=True):
 
 
 class Host(Struct, frozen=True, kw_only=True):
-    """One side. ``queue_command``: a program and its arguments that list what waits in the host's queue."""
+    """One side. ``folders`` of each mailbox are watched beside INBOX and the junk folder (IMAP only).
+    ``queue_command``: a program and its arguments that list what waits in the host's queue."""
 
     mx: tuple[str, ...]
     addresses: tuple[str, ...]
@@ -32,6 +33,7 @@ class Host(Struct, frozen=True, kw_only=True):
     submission: Service | None = None
     imap: Service | None = None
     pop3: Service | None = None
+    folders: tuple[str, ...] = ()
     log: LogSource | None = None
     queue_command: tuple[str, ...] = ()
 

@@ -57,6 +57,7 @@ def host(table: Table, side: str, base: Path) -> Host:
         submission=service(submission, "submission", names, base) if "submission" in table else None,
         imap=service(imap, "imap", names, base) if "imap" in table else None,
         pop3=service(pop3, "pop3", names, base) if "pop3" in table else None,
+        folders=table.texts("folders", _not_empty, "Archive"),
         log=log(table.table("log"), base) if "log" in table else None,
         queue_command=_queue_command(table) if side == "old" else (),
     )
@@ -88,6 +89,7 @@ def service(table: Table, protocol: Protocol, names: tuple[str, ...], base: Path
         tls_name=table.text("tls_name", values.host, "mail.example.jp"),
         ca_file=_ca_file(table, base),
         verify=table.flag("verify", True),
+        connections=table.number("connections", None, 1, 10_000, whole=True),
     )
     table.close()
     return found

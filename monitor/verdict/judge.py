@@ -14,7 +14,7 @@ from monitor.verdict.context import Context, when
 from monitor.verdict.loose import loose_ends
 from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, RequirementName, State, VerdictWord
 from monitor.verdict.states import Alarm, States, alarm
-from probes.observation import Observation, Plan, from_ms, to_ms
+from probes.observation import Observation, Plan, ResolverAnswer, from_ms, to_ms
 
 Shape = tuple[str, ...]  # the verdict, then the state of each requirement
 DNS = ("authority", "horizon", "resolvers")
@@ -30,7 +30,7 @@ class Judge:
         self._safe_since: int | None = None  # the generation of the change that was safe once
         self._last: Shape | None = None
         self.now: int | None = None
-        self._judged: int | None = None
+        self.judged: int | None = None  # the latest instant that was judged
 
     def run(self, observations: Iterable[Observation]) -> Iterator[Judgement]:
         """Every judgement at which the verdict or a state changed, and one last at the end.
@@ -67,6 +67,11 @@ class Judge:
             if self.now is not None and (self._states.stirred or self._states.due < at):
                 changed = self.settle(at)
             self.now = at
+        if isinstance(seen, ResolverAnswer):
+            form = self._again.fold_whole(seen, self.evidence.plan)
+            if form is not None:
+                self._states.answered(form.resolver, form.known)
+                return changed
         self._states.hear(seen, self.evidence.add(seen))
         return changed
 
@@ -76,14 +81,14 @@ class Judge:
         if self.now is None:
             return changed
         if self._states.stirred or self._states.due <= self.now:
-            changed.extend(self._look(max(self.now, self._judged or 0)))
+            changed.extend(self._look(max(self.now, self.judged or 0)))
         while (due := self._states.due) < until:
             changed.extend(self._look(due))
         return changed
 
     def _look(self, now: int) -> list[Judgement]:
         """Judge again what may have changed by ``now``; the whole only where the verdict or a state did."""
-        self._judged = now
+        self.judged = now
         if not self._states.at(now):
             return []
         states = self._states.states

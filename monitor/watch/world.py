@@ -9,6 +9,7 @@ from typing import Any
 from monitor.exits import Exit, Failure
 from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.watch.authorities import Authorities
+from monitor.watch.files import make_room
 from monitor.watch.honesty import Port53
 from monitor.watch.pace import gap
 from monitor.watch.vault import Vault, login
@@ -72,6 +73,7 @@ class RealWorld:
         )
         self._port53.authorities = plan.authorities or ()
         self._signer = signer_of(journal)
+        make_room(2 * len(plan.accounts))
         self._mailboxes = Mailboxes(
             self._signer, self._endpoints, plan.cadence.mailbox, plan.cadence.coverage
         )
@@ -194,7 +196,7 @@ class RealWorld:
         box = Box(
             side=side, account=account.address, service=service, login=login(side, account),
             secret=secret, refused=refused, place=self._places[side],
-            protocol=host.protocol,
+            protocol=host.protocol, folders=host.folders,
         )  # fmt: skip
         return self._mailboxes.follow(box, position)
 

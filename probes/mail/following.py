@@ -9,18 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from probes.mail.coverage import Ledger
-from probes.mail.imap import BATCH, Gone, NoLogin, Session, State
+from probes.mail.imap import BATCH, INBOX, Gone, NoLogin, Session, State
 from probes.mail.letter import observe
 from probes.mail.link import Link
 from probes.mail.pool import Box, Pool
 from probes.observation import Observation, from_ms, now, to_ms
 from probes.sight import Sight
 
-INBOX = "INBOX"
 HISTORY = timedelta(days=28)
 MOST_HISTORY = 20_000  # messages of one folder
 LEAST_GAP = 0.2  # between two looks, however often a server says that something is new
-LOOK_FOR_JUNK = 300.0
+LOOK_FOR_FOLDERS = 300.0
+CROWDED, LONGEST_AWAY = 4, 240.0  # times the usual pause, and seconds, where connections are few
 TURNS = 3  # looks in a row while mail keeps coming in
 
 
@@ -33,8 +33,9 @@ class Follower:
         self._next: dict[str, State] = folders
         self._ledger = Ledger(box.key, pool.coverage, untold)
         self._link = Link(pool, box, Session)
-        self._junk: str | None = None
-        self._junk_looked_for = -LOOK_FOR_JUNK
+        self._folders: list[str] = []  # beside INBOX, as far as they are there
+        self._lacking: list[str] = []
+        self._looked_for = -LOOK_FOR_FOLDERS
         self._vanished = 0
 
     async def sights(self) -> AsyncGenerator[Sight, None]:
@@ -53,68 +54,102 @@ class Follower:
             self.close()
 
     async def _connected(self) -> AsyncGenerator[Sight, None]:
-        async for sight in self._link.opened():
-            yield sight
-        yield self._pool.state(self._box, "ok", ""), None
         while True:
             began = time.monotonic()
+            if self._link.closed:
+                async for sight in self._link.opened():
+                    yield sight
+                yield self._pool.state(self._box, "ok", self._wanting), None
+                self._looked_for = -LOOK_FOR_FOLDERS
             async for sight in self._look():
                 yield sight
-            yield self._pool.state(self._box, "ok", ""), None
-            await asyncio.sleep(LEAST_GAP - (time.monotonic() - began))
-            await self._rest(began + self._pool.every)
+            yield self._pool.state(self._box, "ok", self._wanting), None
+            if self._link.crowded:
+                # Others wait for a connection: this one comes again later. UIDNEXT tells of the time between.
+                self.close()
+                await asyncio.sleep(min(CROWDED * self._pool.every, LONGEST_AWAY))
+            else:
+                await asyncio.sleep(LEAST_GAP - (time.monotonic() - began))
+                await self._rest(began + self._pool.every)
+
+    @property
+    def _wanting(self) -> str:
+        """What the plan names and the mailbox has not."""
+        return f"no folder {', '.join(self._lacking)}" if self._lacking else ""
 
     def close(self) -> None:
         self._link.close()
 
-    # -- one look into both folders ------------------------------------------------------------------
+    # -- one look into all folders --------------------------------------------------------------------
 
     async def _look(self) -> AsyncGenerator[Sight, None]:
         """Everything that had arrived when it began has been shown when it ends; that time is covered."""
         at, self._vanished = now(), 0
         session = self._link.session
-        await self._find_junk()
         for _ in range(TURNS):
-            async for sight in self._look_at_junk():
-                yield sight
-            async for sight in self._read(INBOX, await self._link.do(session.examine, INBOX)):
+            found = await self._pulse()
+            inbox = found.pop(INBOX)
+            changed = [name for name, state in found.items() if not self._knows(name, state)]
+            for folder in changed:
+                async for sight in self._look_at(folder, found[folder]):
+                    yield sight
+            if changed or inbox is None:  # another folder was examined in between
+                inbox = await self._link.do(session.examine, INBOX)
+            async for sight in self._read(INBOX, inbox):
                 yield sight
             if not session.changed:
                 break
         yield self._ledger.prove(at, self._vanished), self._place_after()
 
-    async def _find_junk(self) -> None:
-        if self._junk is None and time.monotonic() - self._junk_looked_for >= LOOK_FOR_JUNK:
-            self._junk = await self._link.do(self._link.session.junk)
-            self._junk_looked_for = time.monotonic()
-
-    async def _look_at_junk(self) -> AsyncGenerator[Sight, None]:
+    async def _pulse(self) -> dict[str, State | None]:
+        """Now and then with a new look at which folders there are."""
         session = self._link.session
-        if self._junk is None:
-            return
-        state = await self._link.do(session.status, self._junk)
+        if time.monotonic() - self._looked_for < LOOK_FOR_FOLDERS:
+            return await self._link.do(session.pulse, self._folders)
+        self._folders, found = await self._link.do(session.first, self._box.folders)
+        self._lacking, self._looked_for = [], time.monotonic()
+        return found
+
+    def _knows(self, folder: str, state: State | None) -> bool:
+        """Whether nothing in it is new; an empty folder needs no look."""
         if state is None:
-            self._junk, self._junk_looked_for = None, -LOOK_FOR_JUNK
-        elif state != self._next.get(self._junk):
-            async for sight in self._read(self._junk, await self._link.do(session.examine, self._junk)):
-                yield sight
+            return False
+        known = self._next.get(folder)
+        if known is None and state.messages == 0:
+            self._next[folder] = known = state
+        return known is not None and known.same(state)
+
+    async def _look_at(self, folder: str, state: State | None) -> AsyncGenerator[Sight, None]:
+        if state is None:
+            self._folders.remove(folder)
+            if folder in self._box.folders:
+                self._lacking.append(folder)
+            return
+        async for sight in self._read(folder, await self._link.do(self._link.session.examine, folder)):
+            yield sight
 
     async def _read(self, folder: str, state: State) -> AsyncGenerator[Sight, None]:
         """What is new in the examined folder; where it is not known yet, or another one under its name
         (RFC 3501 section 2.3.1.1: UIDVALIDITY), the mail of four weeks."""
         session = self._link.session
+        if self._knows(folder, state):
+            return
         known = self._next.get(folder)
         if known is not None and known.uid_validity == state.uid_validity:
             if state.uid_next <= known.uid_next:
                 return
-            uids = await self._link.do(session.uids, known.uid_next)
-            expected = max([state.uid_next, *(u + 1 for u in uids)]) - known.uid_next
+            few = state.uid_next - known.uid_next <= BATCH  # asked for by number, there or not
+            uids = (
+                list(range(known.uid_next, state.uid_next))
+                if few
+                else await self._link.do(session.uids, known.uid_next)
+            )
+            expected = max([state.uid_next, *(u + 1 for u in uids[-1:])]) - known.uid_next
         else:
             if known is not None:
                 self._ledger.forget()
-            uids = (await self._link.do(session.uids_since, (datetime.now(UTC) - HISTORY).date()))[
-                -MOST_HISTORY:
-            ]
+            since = (datetime.now(UTC) - HISTORY).date()
+            uids = (await self._link.do(session.uids_since, since))[-MOST_HISTORY:]
             expected = 0
         found = 0
         for start in range(0, len(uids), BATCH):
@@ -150,15 +185,15 @@ class Follower:
             await asyncio.sleep(until - time.monotonic())
             return
         await self._link.do(session.idle)
-        if not (session.waiting or session.changed):
-            self._link.held = True
-            try:
-                await _readable(session.descriptor, until - time.monotonic())
-            finally:
-                self._link.held = False
-                if self._link.closed:
-                    session.free()
-        await self._link.do(self._link.session.wake)
+        if session.waiting or session.changed:
+            return
+        self._link.held = True
+        try:
+            await _readable(session.descriptor, until - time.monotonic())
+        finally:
+            self._link.held = False
+            if self._link.closed:
+                session.free()
 
 
 async def _readable(descriptor: int, seconds: float) -> None:

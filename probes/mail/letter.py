@@ -22,7 +22,7 @@ def observe(
     """Never raises for anything that a header may hold. ``place`` learns from canaries how its hosts call
     themselves. ``protocol``: by which it was seen, imap or pop3."""
     those = fields(header)
-    place.meet(hops(those))
+    place.meet(those)
     seen = read_canary(signer, those, account)
     if seen is not None:
         return _landed(seen, those, internal_date, folder, side, account, place, protocol)

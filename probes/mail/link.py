@@ -13,12 +13,15 @@ from probes.mail.connect import connected, resolved
 from probes.mail.imap import Gone, NoLogin
 from probes.mail.pool import Box, Pool
 from probes.mail.routes import Login, clean
+from probes.mail.seats import known, refusal
 from probes.observation import AccountState
 from probes.secret import Secret, Token
 from probes.service import Service
 from probes.sight import Sight
 
 T = TypeVar("T")
+REFUSALS = 4  # for the number of connections, in a row, before it is told
+CROWDED_PAUSE = 5.0
 DEADLINE = 4  # round trips for one call of a worker, whatever the peer does
 
 
@@ -46,6 +49,8 @@ class Link(Generic[S]):
         self._session: S | None = None
         self._work: Future[Any] | None = None
         self._login: Login | None = None
+        self._seats = pool.seats(box)
+        self._seated = False
         self.held = False
 
     @property
@@ -67,13 +72,13 @@ class Link(Generic[S]):
                 yield step
                 continue
             try:
-                await self._open(step)
+                await self._seated_open(step)
             except NoLogin:
                 # A token may be revoked, or end before its time: one new one is worth a try.
                 fresh = await self._another(step)
                 if fresh is None:
                     raise
-                await self._open(fresh)
+                await self._seated_open(fresh)
         self._pool.refusals.pop(self._box.key, None)
 
     async def _password(self) -> AsyncGenerator[Sight | Secret, None]:
@@ -103,6 +108,47 @@ class Link(Generic[S]):
         except Exception as error:
             raise Gone(f"no password: {error}") from None
 
+    async def _seated_open(self, secret: Secret) -> None:
+        """Open it when there is a seat. What the host refuses for their number is learnt, and waited for."""
+        for again in range(REFUSALS):
+            await self._sit()
+            try:
+                async with self._pool.opening(self._box.service):
+                    await self._open(secret)
+                return
+            except (Gone, NoLogin) as error:
+                of = refusal(str(error), known(self._box.service))
+                if of is None:
+                    raise
+                if again == REFUSALS - 1:
+                    raise Gone(str(error)) from None
+                self._seats[of == "host"].learn()
+                self.close()
+                await asyncio.sleep(min(CROWDED_PAUSE, self._pool.every))
+
+    async def _sit(self) -> None:
+        if self._seated:
+            return
+        of_login, of_host = self._seats
+        await of_login.take()
+        try:
+            await of_host.take()
+        except BaseException:
+            of_login.give()
+            raise
+        self._seated = True
+
+    def _stand(self) -> None:
+        if self._seated:
+            self._seated = False
+            for seats in self._seats:
+                seats.give()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether others wait for this connection's seat."""
+        return any(seats.crowded for seats in self._seats)
+
     async def _open(self, secret: Secret) -> None:
         self._login = Login(self._box.login, secret)
         service = self._box.service
@@ -130,6 +176,7 @@ class Link(Generic[S]):
     def close(self) -> None:
         """The connection ends now; its descriptor is given back when nothing waits on it any more."""
         session, self._session = self._session, None
+        self._stand()
         if session is None:
             return
         session.close()

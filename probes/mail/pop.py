@@ -14,7 +14,8 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 
-from probes.mail.imap import Gone, NoLogin
+from probes.mail.imap import Gone, NoLogin, Refused
+from probes.mail.imapwire import patience
 from probes.mail.sasl import Mechanism, choose, private
 from probes.secret import Secret, Token
 from probes.service import Service, tls_context
@@ -51,13 +52,14 @@ class Pop:
         self._taken = 0
         self._until = 0.0
         self._can: dict[str, str] = {}
+        self._most_line, self._most_answer = MOST_LINE, MOST_ANSWER
         self.delay = 0.0
 
     # -- beginning and end ----------------------------------------------------------------------------
 
     def open(self, login: str, secret: Secret) -> None:
         """TLS by the meant name, then the login."""
-        with _ending():
+        with ending():
             self._begin()
             context = tls_context(self._service.ca_file, self._service.verify)
             if self._service.tls == "implicit":
@@ -123,7 +125,7 @@ class Pop:
     def quit(self) -> None:
         """Let the maildrop go (RFC 1939 section 6). A server that deletes what was read (EXPIRE 0, RFC 2449
         section 6.7) does so after QUIT only: there the connection is dropped without it."""
-        with _ending():
+        with ending():
             self._begin()
             if self._can.get("EXPIRE", "").split()[:1] != ["0"]:
                 self._ask("QUIT")
@@ -142,7 +144,7 @@ class Pop:
 
     def listing(self) -> list[tuple[int, str]]:
         """Each message's number and unique-id, in the order of the maildrop, the snapshot of this login."""
-        with _ending():
+        with ending():
             self._begin(2)
             said = self._ask("UIDL")
             if not said.startswith("+OK"):
@@ -153,7 +155,7 @@ class Pop:
 
     def headers(self, numbers: Sequence[int]) -> list[tuple[int, bytes | None]]:
         """At most ``BATCH`` header blocks; None where the server does not give one."""
-        with _ending():
+        with ending():
             self._begin(2)
             wanted = list(numbers[:BATCH])
             at_once = "PIPELINING" in self._can  # RFC 2449 section 6.6
@@ -201,7 +203,7 @@ class Pop:
         return self._text(self._line())
 
     def _send(self, text: str) -> None:
-        self._sock.settimeout(self._left())
+        patience(self._sock, self._left())
         self._sock.sendall(text.encode())
 
     def _ok(self, what: str, line: bytes) -> None:
@@ -225,30 +227,30 @@ class Pop:
         searched = 0
         while (end := self._unread.find(b"\n", searched)) < 0:
             searched = len(self._unread)
-            if searched > MOST_LINE:
-                raise Gone(f"the server sent a line of more than {MOST_LINE} bytes")
+            if searched > self._most_line:
+                raise Gone(f"the server sent a line of more than {self._most_line} bytes")
             self._more()
         line = bytes(self._unread[:end]).removesuffix(b"\r")
         del self._unread[: end + 1]
         return line
 
     def _more(self) -> None:
-        self._sock.settimeout(self._left())
+        patience(self._sock, self._left())
         data = self._sock.recv(65536)
         if not data:
             raise Gone("the server closed the connection")
         self._taken += len(data)
-        if self._taken > MOST_ANSWER:
-            raise Gone(f"the server sent more than {MOST_ANSWER} bytes in one answer")
+        if self._taken > self._most_answer:
+            raise Gone(f"the server sent more than {self._most_answer} bytes in one answer")
         self._unread += data
 
 
 @contextlib.contextmanager
-def _ending() -> Iterator[None]:
+def ending() -> Iterator[None]:
     """Whatever goes wrong inside ends the session."""
     try:
         yield
-    except (Gone, NoLogin):
+    except (Gone, NoLogin, Refused):
         raise
     except ssl.SSLCertVerificationError as error:
         raise Gone(f"the certificate does not verify: {error.verify_message}") from None

@@ -14,7 +14,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from probes.mail.header import Field, first, squeezed
 from probes.mail.received import Hop, ip, parse
@@ -64,11 +64,13 @@ class Place:
         if "." in bare and ip(bare) is None and not self.others(bare) and len(self._names) < 1000:
             self._names.add(bare)
 
-    def meet(self, chain: Sequence[Hop]) -> None:
+    def meet(self, those: Sequence[Field]) -> None:
         """Learn the name by which the host on top of a message calls itself, where DNS says that it has one
         of this side's addresses: an exchange under the domain's own name seldom knows of it."""
-        bare = _bare(chain[0].by) if chain else ""
-        if self._lookup is None or not self.addresses or bare in self._met or self.mine(bare):
+        if self._lookup is None or not self.addresses:
+            return
+        bare = _bare(parse(first(those, "received") or "").by)
+        if bare in self._met or self.mine(bare):
             return
         if "." not in bare or ip(bare) is not None or self.others(bare) or len(self._met) >= MOST_MET:
             return
@@ -126,6 +128,8 @@ def arrival(those: Sequence[Field], place: Place) -> Arrival:
         copied = not chain or place.others(chain[0].by)
         return _arrival("unknown", None, None if copied else chain[0])
     hop = chain[index]
+    if hop.queue_id is None and index and not chain[index - 1].by:  # qmail names it in the field above
+        hop = structs.replace(hop, queue_id=chain[index - 1].queue_id)
     if _null_sender(those, index):
         return _arrival("bounce", hop.at, hop)
     return _arrival(_origin(hop, chain[index + 1 :], place), hop.at, hop)

@@ -19,9 +19,9 @@ from datetime import datetime
 from typing import Any
 
 from probes.mail.coverage import Ledger
-from probes.mail.following import HISTORY, INBOX, MOST_HISTORY
+from probes.mail.following import HISTORY, MOST_HISTORY
 from probes.mail.header import fields
-from probes.mail.imap import Gone, NoLogin
+from probes.mail.imap import INBOX, Gone, NoLogin
 from probes.mail.letter import observe
 from probes.mail.link import Link
 from probes.mail.pool import Box, Pool

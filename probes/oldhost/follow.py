@@ -24,6 +24,7 @@ __all__ = ["follow_log", "readable"]
 HISTORY = 28 * 86_400_000  # ms: the baseline is at most four weeks (verdict.md)
 LONGEST = 300_000  # ms of one coverage interval
 MISSING = 10_000  # ms that a log may be missing, between two names, and its followers not be blind
+EDGE = 1 << 17  # bytes of a piece in which its first and last stamp are looked for
 _MOMENT = 5_000  # ms
 
 
@@ -153,8 +154,8 @@ class Follower:
             self._begin(moment)
         step = self._reader.step(moment)
         out: list[Observation] = self._ledger.cut() if step.gap else []
-        if step.lines:
-            out += self._log.feed(step.lines, step.near, step.live and self._caught_up)
+        if step.text:
+            out += self._feed(step)
             if not self._told_missing:  # where the log was away, coverage begins when it is there again
                 self._cover_lines(step, moment)
         if step.missing:
@@ -165,19 +166,26 @@ class Follower:
             out += self._ledger.pieces(moment - LONGEST - _MOMENT)
         if step.said:
             out.append(Skip(at=now(), subject=f"log:{self._side}", reason=f"{self._source}: {step.said}"))
-        keep = bool(out) or (bool(step.lines) and not step.live)
+        keep = bool(out) or (bool(step.text) and not step.live)
         return (out if keep else None), step.end or step.missing or step.idle
+
+    def _feed(self, step: Step) -> list[Observation]:
+        if step.live and self._caught_up:
+            return self._log.feed(step.text.split(b"\n")[:-1], step.near, live=True)
+        return self._log.feed_text(step.text, step.near)
 
     def _cover_lines(self, step: Step, moment: int) -> None:
         """From the first stamp to the last: as far as the lines themselves show."""
         if self._ledger.begin is None:
-            stamps = (self._log.stamp(line, step.near) for line in step.lines[:100])
+            head = step.text[:EDGE].split(b"\n", 100)[:100]
+            stamps = (self._log.stamp(line, step.near) for line in head)
             first = next((s for s in stamps if s is not None), None)
             if first is None or first > moment:
                 return
             first = max(first, self._log.not_before, min(self._ledger.upto, moment))
             self._ledger.cover(first, first)
-        stamps = (self._log.stamp(line, step.near) for line in reversed(step.lines[-100:]))
+        tail = step.text[-EDGE:].split(b"\n")[-101:-1]
+        stamps = (self._log.stamp(line, step.near) for line in reversed(tail))
         last = next((s for s in stamps if s is not None), None)
         if last is not None and last <= moment:
             self._ledger.cover(last, last)

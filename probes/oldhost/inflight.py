@@ -110,7 +110,7 @@ class InFlight:
         message.ids.discard(queue_id)
         message.touched = since
         self._leaving.append((since + GRACE, queue_id))
-        if settled and not message.ids and message.firm:
+        if settled and not message.ids and message.firm and not message.open_ended:
             self.report(message, final=True)
 
     def drop(self, message: Message) -> None:

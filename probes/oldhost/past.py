@@ -16,7 +16,8 @@ from probes.oldhost.lines import CUT
 from probes.oldhost.reader import MailLog
 
 STDIN = "-"
-HEAD = 200  # lines in which the first stamp is looked for
+HEAD = 200  # lines in which the first and the last stamp are looked for
+EDGE = 1 << 17  # bytes in which these lie
 
 
 class Unreadable(Exception):
@@ -70,8 +71,9 @@ def _why(error: Exception) -> str:
     return str(reason).lower()
 
 
-def lines(log: Log) -> Iterator[list[bytes]]:
-    """Whole lines in batches; what the file ends with is a line. Raises :class:`Unreadable`."""
+def texts(log: Log) -> Iterator[bytes]:
+    """Whole lines in pieces, each with its newline; what the file ends with is a line. Raises
+    :class:`Unreadable`."""
     try:
         if log.path == STDIN:
             yield from _split(sys.stdin.buffer)
@@ -82,23 +84,23 @@ def lines(log: Log) -> Iterator[list[bytes]]:
         raise Unreadable(f"{log.path}: {_why(error)}") from None
 
 
-def _split(file: IO[bytes]) -> Iterator[list[bytes]]:
+def _split(file: IO[bytes]) -> Iterator[bytes]:
     """An over-long line is handed on as far as it is known, and its rest is passed over."""
     carry, skipping = b"", False
     while data := file.read(CHUNK):
-        whole, newline, rest = data.rpartition(b"\n")
-        if newline:
-            batch = (carry + whole).split(b"\n")
-            yield batch[1:] if skipping else batch
-            carry, skipping = rest, False
+        end = data.rfind(b"\n") + 1
+        if end:
+            text = b"".join((carry, memoryview(data)[:end]))
+            yield text[text.index(b"\n") + 1 :] if skipping else text
+            carry, skipping = data[end:], False
         else:
             carry += data
         if len(carry) > CUT:
             if not skipping:
-                yield [carry[:CUT]]
+                yield carry[:CUT] + b"\n"
             carry, skipping = b"", True
     if carry and not skipping:
-        yield [carry]
+        yield carry + b"\n"
 
 
 def read(
@@ -110,10 +112,10 @@ def read(
     """
     first = last = None
     for log in logs:
-        for batch in lines(log):
+        for text in texts(log):
             for place, reader in enumerate(readers):
-                seen(place, reader.feed(batch, log.near))
-            stamps = _ends(batch, log, readers[0])
+                seen(place, reader.feed_text(text, log.near))
+            stamps = _ends(text, log, readers[0])
             if stamps is not None:
                 first = stamps[0] if first is None else min(first, stamps[0])
                 last = stamps[1] if last is None else max(last, stamps[1])
@@ -122,10 +124,10 @@ def read(
     return None if first is None or last is None else (first, last)
 
 
-def _ends(batch: list[bytes], log: Log, reader: MailLog) -> tuple[int, int] | None:
+def _ends(text: bytes, log: Log, reader: MailLog) -> tuple[int, int] | None:
     """The stamps of the first and the last line of these that bear one."""
-    head = (reader.stamp(line, log.near) for line in batch[:HEAD])
-    tail = (reader.stamp(line, log.near) for line in reversed(batch[-HEAD:]))
+    head = (reader.stamp(line, log.near) for line in text[:EDGE].split(b"\n", HEAD)[:HEAD])
+    tail = (reader.stamp(line, log.near) for line in reversed(text[-EDGE:].split(b"\n")[-HEAD - 1 : -1]))
     first = next((at for at in head if at is not None), None)
     last = next((at for at in tail if at is not None), None)
     return None if first is None or last is None else (first, last)

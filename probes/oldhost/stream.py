@@ -203,14 +203,14 @@ class StreamReader:
             return self._idle() if told else self._down(_SHOWS_NOTHING)
         if quiet >= self._heartbeat:
             self._stop()
-        return Step([], moment, end=True, live=True, upto=self._proven)
+        return Step(b"", moment, end=True, live=True, upto=self._proven)
 
     def _over(self, moment: int) -> Step:
         """What it showed at its start is over: all that the log held then is known."""
         lines, gap = self._decide() if self._searching else ([], False)
         self._beginning = False
         self._proven = self._started_ms
-        return Step(lines, moment, end=True, gap=gap, live=True, upto=self._proven)
+        return Step(_text(lines), moment, end=True, gap=gap, live=True, upto=self._proven)
 
     # -- its lines --------------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class StreamReader:
         return Step(live=True)
 
     def _told(self, lines: list[bytes], moment: int, gap: bool = False) -> Step:
-        return Step(lines, moment, gap=gap, live=not self._beginning)
+        return Step(_text(lines), moment, gap=gap, live=not self._beginning)
 
     def _new(self, lines: list[Line], moment: int) -> list[bytes]:
         self._keys.extend(line.key for line in lines[-self._dialect.kept :] if line.key)
@@ -282,3 +282,9 @@ class StreamReader:
         held, self._held, self._searching = self._held, [], False
         self._keys.extend(line.key for line, _ in held if line.key)
         return [line.text for line, _ in held], not self._found
+
+
+def _text(lines: list[bytes]) -> bytes:
+    """Whole lines, each with its newline, as a file has them."""
+    # A journal entry may hold newlines: what follows one is no line of its own.
+    return b"".join(line.replace(b"\n", b" ") + b"\n" for line in lines)

@@ -1,5 +1,5 @@
 """The mailbox watch on a second make of IMAP server, whose habits are not Dovecot's: Maildir++ names, no
-SPECIAL-USE, no CONDSTORE, messages moved into "cur" by whoever looks, a limit on connections of one client."""
+SPECIAL-USE, no CONDSTORE, no UIDNEXT at EXAMINE, messages moved into "cur" by whoever looks."""
 
 from __future__ import annotations
 

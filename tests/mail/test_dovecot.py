@@ -6,6 +6,7 @@ import imaplib
 import shutil
 import socket
 import ssl
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -122,6 +123,11 @@ class Dovecot:
         shutil.chown(maildir / "tmp" / name, UID, UID)
         return (maildir / "tmp" / name).rename(maildir / "new" / name)
 
+    def save(self, raw: bytes, folder: str) -> None:
+        """As its own delivery agent does, which tells whoever listens."""
+        command = [program("doveadm"), "-c", str(self.home / "dovecot.conf"), "save", "-u", "anna"]
+        subprocess.run([*command, "-m", folder], input=raw, check=True, capture_output=True, timeout=20)
+
     def service(self, tls: str) -> Service:
         return Service(
             host=NAME,
@@ -204,6 +210,22 @@ async def test_history_new_mail_and_canaries_without_a_flag_changed(
     contiguous(followed.seen, 1.0)
     # Whoever opens it next still finds it new: no \Seen, not even \Recent taken away.
     assert all(path.exists() for path in files)
+
+
+async def test_junk_and_named_folders_are_told_of_at_once(dovecot: Dovecot, signer: Signer) -> None:
+    """One connection covers them by NOTIFY (RFC 5465): the next look would be minutes away."""
+    ends = Endpoints({f"{ADDRESS}:993": f"{LISTEN}:{dovecot.ports[1]}"})
+    boxes = Mailboxes(signer, ends, poll=250, coverage=300)
+    dovecot.deliver(letter(1), ".Lists")
+    named = msgspec.structs.replace(box(dovecot), folders=("Lists", "日本", "INBOX"))
+    followed = Followed(boxes, named)
+    await followed.until(of(AccountState, detail="no folder 日本"))
+    assert [m.message_id for m in followed.of(Mail)] == ["<1@a.example>"]
+    for number, folder in enumerate(("INBOX", JUNK, "Lists", "INBOX"), 2):
+        dovecot.save(letter(number), folder)
+        await followed.until(of(Mail, message_id=f"<{number}@a.example>"))
+    await followed.stop()
+    await boxes.close()
 
 
 async def test_pop3_shows_the_same_inbox_and_marks_nothing_as_read(

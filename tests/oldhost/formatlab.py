@@ -3,6 +3,7 @@ GROUND-TRUTH.tsv has them, told apart by Message-ID, or by the queue id that the
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -126,6 +127,31 @@ def steps(lab: Lab, seen: Iterable[Observation], domain: str) -> Steps:
             user = mail.recipient.removesuffix(f"@{domain}")
             found.setdefault(_step(mail, ids), []).append((user, mail.origin, mail.disposition))
     return {step: sorted(hits) for step, hits in found.items()}
+
+
+def clients(lab: Lab, seen: Iterable[Observation]) -> dict[int, set[str | None]]:
+    """By step, from where its messages came."""
+    ids = queue_ids(lab) if lab.steps else {}
+    found: dict[int, set[str | None]] = {}
+    for mail in mails(seen):
+        if mail.disposition != "rejected":
+            found.setdefault(_step(mail, ids), set()).add(mail.client)
+    return found
+
+
+def names(lab: Lab, seen: Iterable[Observation]) -> dict[int, set[str | None]]:
+    """By step, the queue ids of what was taken."""
+    ids = queue_ids(lab) if lab.steps else {}
+    found: dict[int, set[str | None]] = {}
+    for mail in mails(seen):
+        if mail.disposition != "rejected":
+            found.setdefault(_step(mail, ids), set()).add(mail.queue_id)
+    return found
+
+
+def truth() -> dict[int, dict[str, str]]:
+    with (LAB / "GROUND-TRUTH.tsv").open(encoding="utf-8") as file:
+        return {int(row["step"]): row for row in csv.DictReader(file, delimiter="\t")}
 
 
 def _step(mail: Mail, ids: dict[str, int]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from probes.observation import Observation, Use
@@ -99,6 +100,8 @@ SENDMAIL = [
          TO.format(f"<{BOB}>", "Sent")), TAKEN),
     Trap("a login", by("sm-mta[7]", "6AMLQp9j000143: AUTH=server, relay=m [203.0.113.77], authid=carol@example.com, mech=PLAIN, bits=0",
          FROM.format(1), TO.format(f"<{BOB}>", "Sent")), [(BOB, "submission", "delivered")]),
+    Trap("a login without a queue id", by("sm-mta[7]", "AUTH=server, relay=m [203.0.113.77], authid=carol@example.com, mech=PLAIN, bits=0",
+         FROM.format(1), TO.format(f"<{BOB}>", "Sent")), [(BOB, "submission", "delivered")]),
     Trap("an alias to a local user", by("sm-mta[1]", FROM.format(1), TO.format("bob", "Sent")), [("", "outside", "delivered")]),
     Trap("a .forward", by("sm-mta[1]", FROM.format(1), f"6AMLQp9j000143: to=x@else.example, ctladdr=<{BOB}> (1001/1001), delay=0, "
          "mailer=esmtp, pri=1, relay=mx.else.example. [198.51.100.9], dsn=2.0.0, stat=Sent (ok)"), [(BOB, "outside", "relayed")]),
@@ -121,6 +124,17 @@ QMAIL = [
     Trap("tai64nlocal, with indimail's queues", [f"2026-11-22 21:25:3{i}.588521500 {s} queue5" for i, s in enumerate((
          "new msg 53", "info msg 53: bytes 1 from <a@s> qp 9 uid 0", f"starting delivery 1: msg 53 to local {BOB}",
          "delivery 1: deferral: Uh-oh/", "end msg 53"))], [(BOB, "local", "delivered")], reply="Uh-oh"),
+    Trap("both logs by syslog", [*by("smtpd", "1795383391.485077 tcpserver: pid 8 from 203.0.113.77"),
+         *by("qmail", "1795383391.485077 info msg 53: bytes 1 from <a@s> qp 9 uid 7791", f"1795383391.500000 starting delivery 1: msg 53 to local {BOB}",
+         "1795383391.485077 delivery 1: success: did_1+0+0/", "1795383391.485077 end msg 53"),
+         *by("smtpd", "1795383391.900000 tcpserver: end 8 status 0")], [(BOB, "outside", "delivered")]),
+    Trap("its sessions are long over", [*by("tcpserver", "pid 8 from 203.0.113.77", "end 8 status 0"),
+         "Nov 22 21:35:30 old qmail: info msg 53: bytes 1 from <a@s> qp 9 uid 7791", f"Nov 22 21:35:31 old qmail: starting delivery 1: msg 53 to local {BOB}"],
+         [(BOB, "unknown", "delivered")]),
+    Trap("forwarded within", by("qmail", "info msg 53: bytes 1 from <a@s> qp 9 uid 0", f"starting delivery 1: msg 53 to local {BOB}",
+         "info msg 54: bytes 1 from <a@s> qp 11 uid 7790", "delivery 1: success: did_0+1+0/qp_11/", "end msg 53",
+         "starting delivery 2: msg 54 to remote b@new.example", "delivery 2: success: 192.0.2.50_accepted_message./Remote_host_said:_250_ok/",
+         "end msg 54"), [(BOB, "local", "relayed")]),
     Trap("a number used again", by("qmail-send", "info msg 53: bytes 1 from <a@s> qp 9 uid 0", f"starting delivery 1: msg 53 to local {BOB}",
          "delivery 1: success: did_1+0+0/", "end msg 53", "info msg 53: bytes 1 from <a@s> qp 11 uid 0",
          "starting delivery 2: msg 53 to local x@other.example", "delivery 2: success: did_1+0+0/", "end msg 53"),
@@ -143,6 +157,10 @@ SMTPD = [
     Trap("event=", by("smtpd[22]", "f09ad866b127b7f4 smtp event=connected address=203.0.113.77 host=m",
          "f09ad866b127b7f4 smtp event=message address=203.0.113.77 host=m msgid=de04f898 from=<a@s> to=<bob@example.com> size=3 ndest=1 proto=ESMTP",
          f"f09ad866b127b7f4 mda event=delivery evpid=de04f898ee651096 from=<a@s> to=<{BOB}> user=bob method=mda delay=0s result=Ok stat=Delivered"), TAKEN),
+    Trap("IPv6", by("smtpd[22]", "f09ad866b127b7f4 smtp connected address=[IPv6:2001:db8::7] host=m",
+         "f09ad866b127b7f4 smtp message msgid=de04f898 size=343 nrcpt=1 proto=ESMTP",
+         f'f09ad866b127b7f6 mta delivery evpid=de04f898ee651096 from=<a@s> to=<{BOB}> rcpt=<-> source="192.0.2.10" '
+         'relay="[IPv6:2001:db8::50] (new)" delay=0s result="Ok" stat="250 2.0.0 Ok"'), [(BOB, "outside", "relayed")]),
     Trap("through a filter", by("smtpd[22]", "f09ad866b127b7f4 smtp connected address=203.0.113.77 host=m",
          "f09ad866b127b7f4 smtp message msgid=de04f898 size=343 nrcpt=1 proto=ESMTP",
          f"f09ad866b127b7f4 smtp envelope evpid=de04f898ee651096 from=<a@s> to=<{BOB}>",
@@ -204,6 +222,7 @@ def tracked(source: str, event: str, to: str = BOB, *, direction: str = "Incomin
 EXCHANGE = [
     Trap("a file with its BOM", ["\ufeff#Software: Microsoft Exchange Server", "#Log-type: Message Tracking Log", FIELDS,
          tracked("SMTP", "RECEIVE"), tracked("STOREDRIVER", "DELIVER")], TAKEN),
+    Trap("with CR and LF", [f"{line}\r" for line in (FIELDS, tracked("SMTP", "RECEIVE"), tracked("STOREDRIVER", "DELIVER"))], TAKEN),
     Trap("two recipients, one refused", [FIELDS, tracked("SMTP", "RECEIVE", f"{BOB};x@example.com"), tracked("STOREDRIVER", "DELIVER"),
          tracked("DNS", "FAIL", "x@example.com", status="550 5.1.1 no")], [(BOB, "outside", "delivered"), ("x@example.com", "outside", "delivered")]),
     Trap("passed on", [FIELDS, tracked("SMTP", "RECEIVE"), tracked("SMTP", "SENDEXTERNAL", server="192.0.2.50", client="192.0.2.10")],
@@ -286,8 +305,11 @@ BESIDE = [
     ("in a file of its own", [f"Nov 22 21:25:30 {SAVED.replace(': msgid', ': Info: msgid')}"], [(BOB, "unknown", "delivered")]),
     ("a canary", by("dovecot", SAVED.replace("<m@s>", "<canary.1@w>")), [(BOB, "canary", "delivered")]),
     ("passed on", by("dovecot", "lmtp(bob@example.com)<1><x>: sieve: msgid=<m@s>: forwarded to <b@new.example>"), [(BOB, "unknown", "relayed")]),
+    ("forged words", by("dovecot", SAVED.replace("<m@s>", "<m@s>: discarded: <x@y>")), [(BOB, "unknown", "delivered")]),
+    ("thrown away", by("dovecot", SAVED.replace("saved mail to INBOX", "marked message to be discarded if not explicitly delivered")), []),
     ("beside Postfix", POSTFIX, TAKEN),
     ("beside Exim", [*exim(IN, f"1xVF3y-00001a-1P => {BOB} R=d T=lmtp", "1xVF3y-00001a-1P Completed"), *by("dovecot", SAVED)], TAKEN),
+    ("beside Courier's IMAP alone", [*by("imapd", "LOGIN, user=bob@example.com, ip=[::ffff:203.0.113.9]"), *by("dovecot", SAVED)], [(BOB, "unknown", "delivered")]),
     ("beside a server without Message-IDs", COURIERS, TAKEN),
 ]  # fmt: skip
 
@@ -304,11 +326,59 @@ def test_dovecots_delivery_counts_once(
     assert hits(seen + reading.flush()) == taken
 
 
+BUSY = [
+    ("exim", [f"2026-11-22 21:25:30 1xVF3y-{{n:06d}}-1P {line}" for line in (IN.partition(" ")[2], "=> x <x@other.example> R=l T=l", "Completed")]),
+    ("sendmail", [line.replace("6AMLQp9j000143", "6AMLQp9j{n:06d}").replace(BOB, "x@other.example")
+                  for line in by("sm-mta[1]", FROM.format(1), TO.format(f"<{BOB}>", "Sent"))]),
+    ("qmail", [f"2026-11-22 21:25:30.5 {line}" for line in ("info msg {n}: bytes 1 from <a@s> qp {n} uid 7",
+               "starting delivery {n}: msg {n} to local x@other.example", "delivery {n}: success: did_1+0+0/", "end msg {n}")]),
+    ("opensmtpd", by("smtpd[2]", "f09ad866b1{n:06d} smtp connected address=203.0.113.77 host=m", "f09ad866b1{n:06d} smtp message msgid=de{n:06d} size=3 nrcpt=1",
+                     "f09ad866b1{n:06d} smtp envelope evpid=de{n:06d}ee651096 from=<a@s> to=<x@other.example>",
+                     "f09ad866b1{n:06d} mda delivery evpid=de{n:06d}ee651096 from=<a@s> to=<x@other.example> rcpt=<x@other.example> result=Ok stat=Delivered")),
+    ("courier", [line.replace("24808A", "{n:06d}") for line in (*by("courierd", f"newmsg,id={ID}: dns; c (m [::ffff:203.0.113.77])"),
+                 *by("courierlocal", f"id={ID},from=<a@s>,addr=<x@other.example>,size=3,success: Message delivered."), *by("courierd", f"completed,id={ID}"))]),
+    ("haraka", [line.replace("3A9FB491", "3A{n:06d}").replace(BOB, "x@other.example") for line in (*QUEUED, *haraka(".1] [core] disconnect ip=1.2.3.4 relay=N"))]),
+    ("exchange", [line.replace(",9,<m@s>", ",{n},<{n}@s>") for line in (tracked("SMTP", "RECEIVE", "x@other.example"), tracked("STOREDRIVER", "DELIVER", "x@other.example"))]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "said"), BUSY, ids=[name for name, _ in BUSY])
+def test_what_is_kept_in_mind_does_not_grow_with_the_log(name: str, said: list[str]) -> None:
+    """Mail of other domains, all of it delivered: what a position holds stays small."""
+    reading = log()
+    batch = [line.format(n=n).encode() for n in range(1, 2501) for line in said]
+    assert reading.feed(batch, WRITTEN) == []
+    assert reading.heard == (name,)
+    reading.feed(
+        [
+            line.format(n=9999).replace("21:25:3", "21:26:5").replace("21:37:4", "21:38:4").encode()
+            for line in said
+        ],
+        WRITTEN,
+    )
+    kept = reading.state()["formats"][name]
+    assert len(kept["mail"]["messages"]) <= 2
+    assert len(msgspec.json.encode(kept)) < 500_000
+
+
 def test_with_a_format_named_the_others_are_passed_over() -> None:
     reading = log("exim")
     assert hits(
         read([*POSTFIX, *exim(IN, "1xVF3y-00001a-1P => carol <carol@example.com> R=l")], reading)
     ) == [("carol@example.com", "outside", "delivered")]
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("exim", [line for line in POSTFIX if " dovecot: " not in line]),
+        ("postfix", exim(IN, f"1xVF3y-00001a-1P => {BOB} R=l")),
+        ("qmail", exim(IN, f"1xVF3y-00001a-1P => {BOB} R=l")),
+    ],
+)
+def test_the_wrong_format_named_is_no_silence(named: str, said: list[str]) -> None:
+    seen = read(said, log(named))
+    assert hits(seen) == [] and unread(seen) >= 1
 
 
 def test_a_state_kept_before_there_were_other_formats_is_gone_on_with() -> None:
@@ -337,3 +407,12 @@ def test_a_canary_in_a_log_without_message_ids_is_known_even_if_the_reply_is_hea
     )
     replies["de04f898"] = "c-1"
     assert hits(reading.tick(WRITTEN + 10_000)) == [(BOB, "canary", "delivered")]
+
+
+def test_a_server_that_is_not_known_here_is_no_silence() -> None:
+    """Until a known one is heard, whoever speaks of a mailbox of the domain is not understood."""
+    strange = by("mailerd[9]", f"queued for <{BOB}>", "idle", "queued for <x@other.example>")
+    own_name = ["2026-11-22T21:25:30Z old.example.com cron[9]: (root) CMD (true)"]
+    assert unread(read([*strange, *own_name])) == 1
+    assert unread(read([*exim(IN), *strange])) == 0
+    assert unread(read(by("dovecot", f"imap({BOB})<1><x>: Disconnected: Logged out"))) == 0

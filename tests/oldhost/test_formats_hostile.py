@@ -213,3 +213,6 @@ def test_mixed_lines_of_all_servers_in_one_file() -> None:
     ]
     assert sorted(hits(seen)) == sorted(alone)
     assert unread(seen) == 0
+    at_once = log()
+    seen = at_once.feed_text(b"".join(line + b"\n" for line in mixed), WRITTEN) + at_once.flush()
+    assert sorted(hits(seen)) == sorted(alone) and unread(seen) == 0

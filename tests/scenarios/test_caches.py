@@ -335,9 +335,9 @@ def test_a_cap_on_what_is_shown_is_no_end() -> None:
 
 def test_new_answers_of_the_others_do_not_show_that_a_nameless_cache_has_let_go() -> None:
     """Two caches that give no names; one of them overstays, and each answers when it likes."""
-    told = [(3500, 3700), (3510, 4000), (4100, 4130)]
+    told = [(3500, 3700), (3510, 4000), (4300, 4330)]
     world = answers(watched(until=6000), told, OLD)
-    for at in range(4200, 4200 + 60 * 20, 60):
-        world.resolver(at, WHO, NEW, 600 - (at - 4200) % 600)
-    assert judged(world, 4400).code == "resolvers.overstaying"  # four new ones; one in 16 times by chance
-    assert judged(world, 5350).state == "met"
+    for at in range(4360, 4360 + 60 * 20, 60):
+        world.resolver(at, WHO, NEW, 600 - (at - 4360) % 600)
+    assert judged(world, 4550).code == "resolvers.overstaying"  # four new ones; one in 16 times by chance
+    assert judged(world, 5500).state == "met"

@@ -32,10 +32,11 @@ export TLS_DHPARAMS= TLS_CACHEFILE= TLS_TRUSTCERTS=
 makeuserdb
 $lib/courier-authlib/authdaemond &
 auth=$!
-couriertcpd -address={address} -maxprocs=40 -maxperip={each} -nodnslookup -noidentlookup {imap} \
+listen="couriertcpd -address={address} -maxprocs=40 -maxperip={each} -nodnslookup -noidentlookup"
+$listen {imap} \
   $lib/courier/imaplogin /usr/bin/imapd Maildir &
 plain=$!
-IMAP_TLS=1 IMAP_TLS_REQUIRED=0 couriertcpd -address={address} -maxprocs=40 -maxperip={each} -nodnslookup -noidentlookup {imaps} \
+IMAP_TLS=1 IMAP_TLS_REQUIRED=0 $listen {imaps} \
   /usr/bin/couriertls -server -tcpd -user=courier $lib/courier/imaplogin /usr/bin/imapd Maildir &
 tls=$!
 wait

@@ -38,12 +38,16 @@ class Span(NamedTuple):
     end: float
 
 
+NEVER = Span(inf, inf)
+
+
 @dataclass(slots=True)
 class Cache:
     """One cache. ``busy``: mean seconds between other people's questions (``inf``: nobody else asks).
 
     ``cut``: while it cannot reach any authority; ``longer``: how much a stretching one keeps beyond its word.
-    From ``moves_at`` on it goes by another delegation, to ``later``. ``held``: every span for which it had old data to hand out.
+    From ``moves_at`` on it goes by another delegation, to ``later``. Up to ``calm`` no record matters but the
+    last. ``held``: every span for which it had old data to hand out.
     """
 
     chance: Random
@@ -52,11 +56,12 @@ class Cache:
     busy: float = inf
     name: str | None = None
     upstream: Cache | None = None
-    cut: Span = Span(inf, inf)
+    cut: Span = NEVER
     longer: float = 0.0
     later: Sequence[Authority] = ()
     moves_at: float = inf
     held: list[Span] = field(default_factory=list)
+    calm: float = -inf
     _has: Version | None = None
     _expires: float = -inf
     _shown: int = 0
@@ -91,7 +96,7 @@ class Cache:
                 begin -= min(self._shown * 0.1, 300)
             at = begin + self.chance.expovariate(1 / self.busy)
             often = self._shown + self.busy
-            if not self._old and t - at > 3 * often:
+            if t - at > 3 * often and (t <= self.calm or not self._old):
                 at = t - self.chance.uniform(0, often)
             if at > t or self._cut(at):
                 return

@@ -31,7 +31,12 @@ class Kind:
 
 @cache
 def kinds() -> tuple[Kind, ...]:
-    """All of them, by name. Raises ``ValueError`` for a key that ``common.toml`` does not have."""
+    """All of them, by name."""
+    return read_kinds()
+
+
+def read_kinds() -> tuple[Kind, ...]:
+    """Raises ``ValueError`` for a key that ``common.toml`` does not have."""
     common = tomllib.loads((FOLDER / "common.toml").read_text())
     paths = sorted(path for path in FOLDER.glob("*.toml") if path.stem != "common")
     return tuple(_kind(path, common) for path in paths)
@@ -58,7 +63,7 @@ class Draws:
     def word(self, section: str, key: str) -> str:
         value = self.kind.table[section][key]
         if isinstance(value, dict):
-            return self.chance.choices(list(value), list(value.values()))[0]
+            return str(self.chance.choices(list(value), list(value.values()))[0])
         return str(self.chance.choice(value)) if isinstance(value, list) else str(value)
 
     def words(self, section: str, key: str) -> list[str]:

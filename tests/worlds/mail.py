@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from tests.worlds.world import Sender, World
 
-ACCOUNTS = ("suga@example.jp", "mori@example.jp")
 REUSED = 300.0  # Postfix goes on with an open connection for so long
 BACKUP = 0.1  # of the mail tries the backup MX, where there is one
 GIVES_UP = 5 * 86400.0  # RFC 5321 section 4.5.4.1
@@ -74,10 +73,10 @@ class Post:
         waits = attempt.at == attempt.first and side == "new" and attempt.sender.nature == "outside"
         if waits and chance.random() < world.queued:  # put off by a greylist, say, and looked up anew
             return self._again(attempt, chance.uniform(*QUEUED))
-        recipient = ACCOUNTS[attempt.number % 2]
+        recipient = world.watch.accounts[attempt.number % len(world.watch.accounts)]
         taken = Taken(attempt.at, side, attempt.number, attempt.sender, recipient)
         if side == "new":
-            if attempt.at < world.times.refused_until and recipient == ACCOUNTS[1]:
+            if attempt.at < world.times.refused_until and recipient == world.watch.accounts[-1]:
                 taken.disposition, taken.reply = "rejected", "550 5.1.1 no such user"
             self.taken.append(taken)
             return None

@@ -24,7 +24,7 @@ class Seen:
     """What the people of one world have: its DNS answers in order of time, and old's log as it was read."""
 
     world: World
-    answers: list[tuple[float, Observation]]
+    answers: list[tuple[float, AuthorityAnswer | ResolverAnswer]]
     hits: list[float]
 
     @classmethod
@@ -70,12 +70,19 @@ def first_authority(seen: Seen, change: float) -> float:
 
 
 def the_ttl(seen: Seen, change: float) -> float:
-    """The TTL that the authorities last gave for the old MX, from the change on."""
+    """The TTL that the authorities last gave for the old MX, from when each of them was seen to give the new
+    one."""
     given: dict[str, int] = {}
+    turned: dict[str, float] = {}
     for t, answer in seen.answers:
-        if isinstance(answer, AuthorityAnswer) and answer.rrset == MX["old"] and t < change:
-            given[answer.address] = answer.ttl
-    return change + max(given.values(), default=seen.world.zone[0].ttl)
+        if isinstance(answer, AuthorityAnswer):
+            if answer.rrset == MX["new"] and t >= change:
+                turned.setdefault(answer.address, t)
+            elif answer.rrset == MX["old"] and t < change:
+                given[answer.address] = answer.ttl
+    if len(turned) < len(seen.world.moved_to or seen.world.authorities):
+        return inf
+    return max(turned.values()) + max(given.values(), default=seen.world.zone[0].ttl)
 
 
 def two_days(seen: Seen, change: float) -> float:

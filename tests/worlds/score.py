@@ -14,8 +14,8 @@ from probes.observation import Observation, Plan
 from tests.worlds.kinds import Kind, kinds
 from tests.worlds.mail import Post
 from tests.worlds.rules import RULES, Seen, decided
-from tests.worlds.truth import Truth
-from tests.worlds.watching import START, Watching, record
+from tests.worlds.truth import Truth, truth_of
+from tests.worlds.watching import START, Watching, by_its_clock
 from tests.worlds.world import World, build
 
 OURS = "mxcutover"
@@ -41,8 +41,16 @@ class Score:
     share: float = 0.0
     late: float | None = None
     stray: bool = False
-    sampled: tuple[float, float] | None = None  # a stated bound at some moment, and the share then
-    reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def false(self) -> bool:
+        """Whether *safe* was said though something other than chance spoke against it."""
+        return any(reason != "share" for reason in self.rows[OURS].reasons)
+
+    @property
+    def violated(self) -> bool:
+        """Whether more of the legitimate mail went to old than was stated with *safe*."""
+        return self.bound is not None and self.share > self.bound
 
 
 def play(kind: Kind, seed: int, number: int) -> Score:
@@ -52,12 +60,11 @@ def play(kind: Kind, seed: int, number: int) -> Score:
     watching = Watching(world, post)
     if world.watch.jump:
         seen = [o for batch in watching.observations() for o in batch]
-        saids = _judged(record(build(kind, seed, number)))
+        saids = _judged(by_its_clock(world, seen))
     else:
         seen, saids = _live(world, watching)
     post.until(world.times.ends)
-    told = world.times.changes[0]
-    truth = Truth(world, post.taken, told if world.watch.says_so else max(told, watching.served_new or told))
+    truth = truth_of(world, post, watching.served_new)
     safe = [j for j in saids if j.verdict == "safe"]
     rows = {OURS: _ours(world, truth, safe)}
     people = Seen.of(world, seen, post.taken)
@@ -71,6 +78,12 @@ def play(kind: Kind, seed: int, number: int) -> Score:
         allowed = truth.allowed_at()
         score.late = (t - allowed) / world.watch.tick if allowed < inf else None
     return score
+
+
+def play_named(seed: int, which: tuple[str, int]) -> Score:
+    """The same by the kind's name; for another process."""
+    kind = next(kind for kind in kinds() if kind.name == which[0])
+    return play(kind, seed, which[1])
 
 
 def _live(world: World, watching: Watching) -> tuple[list[Observation], list[Judgement]]:
@@ -144,7 +157,7 @@ def summary(scores: list[Score]) -> dict[str, Any]:
     return {
         "worlds": len(scores), "rules": rules,
         "bound": {
-            "stated": len(bounds), "violated": sum(s.share > (s.bound or 0) for s in bounds),
+            "stated": len(bounds), "violated": sum(s.violated for s in bounds),
         },
         "late": {"worlds": len(late), "median": median(late) if late else None,
                  "ninth_decile": sorted(late)[len(late) * 9 // 10] if late else None},

@@ -12,19 +12,19 @@ from math import inf, log
 from typing import Any, Literal
 
 from tests.worlds.caches import Cache
-from tests.worlds.mail import Taken
+from tests.worlds.mail import Post, Taken
 from tests.worlds.watching import moment
 from tests.worlds.world import Sender, World
 
 Reason = Literal["dns", "resolver", "trap", "straggler", "share"]
-"""Why it is not safe: a well-behaved cache may hold old data; a cache behind a listed resolver does; the old
-host keeps mail of its own users; a message lies on old alone; more legitimate mail than the bound goes there."""
+"""Why it is not safe: a well-behaved cache may hold old data; a cache behind a listed resolver does; old
+keeps mail of its own users; a message lies on old alone; more legitimate mail than the bound goes there."""
 
 
 @dataclass(slots=True)
 class Truth:
-    """``known``: when the watch knew of the change, be it told or seen: the verdict's stragglers, as the
-    requirement defines them, are what old took since then. Mail from before is the operator's to carry over."""
+    """``known``: when the watch knew of the change, be it told or seen: the requirement's stragglers are what
+    old took since then. Mail from before is the operator's to carry over."""
 
     world: World
     taken: list[Taken]
@@ -33,6 +33,7 @@ class Truth:
     def __post_init__(self) -> None:
         for cache in self._caches():
             cache.ask(self.world.times.ends)
+            cache.held = [span for span in cache.held if span.end > self.world.times.changes[0]]
 
     def _caches(self) -> Iterable[Cache]:
         yield from (cache for listed in self.world.listed for cache in listed.caches)
@@ -115,13 +116,21 @@ class Truth:
         hits = sorted(m.at for m in self.taken if m.hit and m.at > self.world.change and self._counts(m))
         begins = [self.world.change, *hits]
         for begin, after in zip(begins, [*hits, self.world.times.ends], strict=True):
-            enough = max(begin + self._quiet(begin), free)
+            enough = max(self._counted(begin, self._quiet(begin)), free)
             if enough < after:
                 return enough
         return inf
 
     def _counts(self, taken: Taken) -> bool:
         return taken.sender.legitimate or self.world.times.spam_waived == inf
+
+    def _counted(self, begin: float, seconds: float) -> float:
+        """So much later, where the policy does not count time in which nobody read the old log."""
+        watch = self.world.watch
+        unread = watch.gap.end - max(begin, watch.gap.begin)
+        if watch.away in ("lost-log", "deaf", "unread") and watch.gap.begin < begin + seconds:
+            return begin + seconds + max(0.0, unread)
+        return begin + seconds
 
     def _quiet(self, begin: float) -> float:
         """The quiet time that the policy demands from ``begin`` on, s."""
@@ -139,7 +148,7 @@ class Truth:
         def said(t: float) -> str | None:
             return None if t in (inf, -inf) else moment(t).isoformat()
 
-        caches = [(r.address, c) for r in world.listed for c in r.caches]
+        caches: list[tuple[str | None, Cache]] = [(r.address, c) for r in world.listed for c in r.caches]
         caches += [(None, c) for c in world.unlisted]
         return {
             "world": world.name, "about": world.kind.about, "changes": [said(t) for t in world.times.changes],
@@ -149,10 +158,20 @@ class Truth:
                 {"resolver": address, "habit": c.habit, "old_until": said(c.held[-1].end if c.held else -inf)}
                 for address, c in caches
             ],
-            "senders": [{"client": s.client, "nature": s.nature, "hourly": round(s.rate * 3600, 6)} for s in world.senders],
+            "senders": [
+                {"client": s.client, "nature": s.nature, "hourly": round(s.rate * 3600, 6)}
+                for s in world.senders
+            ],
             "mail": [
                 {"at": said(m.at), "side": m.side, "client": m.sender.client, "disposition": m.disposition,
                  "on_new_at": said(m.rescued) if m.side == "old" else said(m.at)}
                 for m in self.taken if m.at > world.times.changes[0]
             ],
         }  # fmt: skip
+
+
+def truth_of(world: World, post: Post, served_new: float | None) -> Truth:
+    """``served_new``: when the watch first saw an authority serve new."""
+    post.until(world.times.ends)
+    told = world.times.changes[0]
+    return Truth(world, post.taken, told if world.watch.says_so else max(told, served_new or told))

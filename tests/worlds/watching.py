@@ -13,6 +13,8 @@ from heapq import heappop, heappush
 from math import ceil, inf
 from typing import Any
 
+from msgspec.structs import replace
+
 from probes.observation import (
     AuthorityAnswer,
     CanaryLanded,
@@ -26,7 +28,7 @@ from probes.observation import (
     ResolverAnswer,
     Watcher,
 )
-from tests.worlds.mail import ACCOUNTS, Post, Taken
+from tests.worlds.mail import Post, Taken
 from tests.worlds.world import Listed, World
 from tests.worlds.zone import Authority
 
@@ -43,6 +45,7 @@ PARENT = "203.0.113.200"
 PIECE = 300.0  # the longest interval of coverage
 CLAIMED = 3600.0  # a mailbox that was not seen for longer than that proves nothing of the time between
 DRAWS = 90
+LANDS = 20.0  # so much later a canary is seen in a mailbox, or in the log
 CANARY_EVERY = 3000.0
 
 
@@ -52,8 +55,8 @@ def moment(seconds: float) -> datetime:
 
 @dataclass(slots=True)
 class Asked:
-    """What is remembered of one resolver: its last question, the new answers in a row, draws, and when what is
-    old there runs out."""
+    """What is remembered of one resolver: its last question, the new answers in a row, draws, and when what
+    is old there runs out."""
 
     at: float = -inf
     streak: int = 0
@@ -98,8 +101,13 @@ class Watching:
             if which == -1:
                 self._tick(t, mail)
                 heappush(due, (t + world.watch.tick, -1))
+                heappush(due, (t + LANDS, -4))
                 for k, listed in enumerate(world.listed):
                     self._run_out(t, k, listed, due)
+            elif which == -4:
+                self._unread.extend(mail)
+                if not self._away(t, "offline", "sleeps"):
+                    self._land(t)
             elif which == -3:
                 self._unread.extend(mail)
                 self._operator(t, "cutover", "", "the MX is changed")
@@ -143,8 +151,8 @@ class Watching:
         self.seen.append(Plan(
             at=moment(t), version=1, domain=DOMAIN, old=Hosts(mx=("mail.example.jp.",), addresses=(OLD_IP,)),
             new=Hosts(mx=("mx1.new.example.",), addresses=(NEW_IP,)), expected_mx=MX["new"],
-            authorities=self._plan_authorities, resolvers=tuple(r.address for r in world.listed), routes=routes,
-            accounts=ACCOUNTS, policy=_with(world.policy, **policy),
+            authorities=self._plan_authorities, resolvers=tuple(r.address for r in world.listed),
+            routes=routes, accounts=watch.accounts, policy=replace(world.policy, **policy),
         ))  # fmt: skip
 
     # -- one asking --------------------------------------------------------------------------------
@@ -162,7 +170,6 @@ class Watching:
             if self._due(t, listed):
                 self._resolver(t, listed, self._draws(t, listed))
         if not self._away(t, "offline"):
-            self._land(t)
             self._canaries(t)
         self._read_mail(t, mail)
 
@@ -290,7 +297,7 @@ class Watching:
 
     def _canaries(self, t: float) -> None:
         world, chance = self.world, self.world.chance
-        account = ACCOUNTS[self._canary % 2]
+        account = world.watch.accounts[self._canary % len(world.watch.accounts)]
         by_dns = world.old_cache.ask(t).leads or "old"
         trapped = t < world.times.changes[0] or world.trapped(t)
         self._send(t, "via-old", "old" if trapped else _primary(by_dns), account)
@@ -304,7 +311,7 @@ class Watching:
     def _send(self, t: float, route: str, side: str, account: str) -> None:
         self._canary += 1
         name, times = f"c-{self._canary}", self.world.times
-        refused = side == "new" and t < times.refused_until and account == ACCOUNTS[1]
+        refused = side == "new" and t < times.refused_until and account == self.world.watch.accounts[-1]
         put_off = side == "old" and t >= times.defers_from and not route.startswith("via")
         outcome: Any = (
             "rejected" if refused and not route.startswith("via") else "deferred" if put_off else "accepted"
@@ -326,23 +333,25 @@ class Watching:
             heappush(self._pending, (t, name, account, side))
 
     def _land(self, t: float) -> None:
-        """Canaries of the asking before are in a mailbox, or in old's log, by now."""
+        """Canaries are in a mailbox, or in old's log, by now."""
         watch = self.world.watch
         for sent, name, account, side in self._pending:
-            if side in ("old", "relayed") and not watch.mailboxes:
-                if watch.away != "deaf" or not self._away(sent, "deaf"):
-                    disposition: Any = "relayed" if side == "relayed" else "delivered"
-                    self.seen.append(Mail(
-                        at=moment(t), side="old", accepted_at=moment(sent + 1), source="log", recipient=account,
-                        message_id=f"<{name}@canary.example>", client="198.51.100.99", helo=None,
-                        origin="canary", disposition=disposition, queue_id=f"Q{name}",
-                    ))  # fmt: skip
+            if side in ("old", "relayed") and not watch.mailboxes and not self._away(sent, "deaf"):
+                self._sensed(t, sent, name, account, "relayed" if side == "relayed" else "delivered")
             if side != "old" or watch.mailboxes:
                 self.seen.append(CanaryLanded(
                     at=moment(t), canary=name, side="old" if side == "old" else "new", account=account,
                     folder="INBOX", protocol="imap", latency_ms=3000.0, hops=(),
                 ))  # fmt: skip
         self._pending.clear()
+
+    def _sensed(self, t: float, sent: float, name: str, account: str, disposition: Any) -> None:
+        """Old's log shows a canary."""
+        self.seen.append(Mail(
+            at=moment(t), side="old", accepted_at=moment(sent + 1), source="log", recipient=account,
+            message_id=f"<{name}@canary.example>", client="198.51.100.99", helo=None, origin="canary",
+            disposition=disposition, queue_id=f"Q{name}",
+        ))  # fmt: skip
 
     # -- mail -----------------------------------------------------------------------------------------
 
@@ -371,9 +380,9 @@ class Watching:
 
     def _covers(self, t: float, begin: float) -> None:
         watch, gap = self.world.watch, self.world.watch.gap
-        sources = [f"mailbox:new:{account}" for account in ACCOUNTS]
+        sources = [f"mailbox:new:{account}" for account in watch.accounts]
         if watch.mailboxes:
-            sources += [f"mailbox:old:{account}" for account in ACCOUNTS]
+            sources += [f"mailbox:old:{account}" for account in watch.accounts]
         if t - begin <= CLAIMED:
             for source in sources:
                 self._cover(t, source, begin, t)
@@ -396,7 +405,7 @@ class Watching:
             begin = stop
 
     def _mail(self, t: float, taken: Taken) -> None:
-        world, watch = self.world, self.world.watch
+        watch = self.world.watch
         mailbox = taken.side == "new" or watch.mailboxes
         if mailbox and taken.disposition == "rejected":
             return
@@ -418,9 +427,9 @@ class Watching:
     def _arrives(self, t: float, taken: Taken) -> None:
         """Carried over: it lies in new's mailbox with the time at which old had taken it."""
         self.seen.append(Mail(
-            at=moment(t), side="new", accepted_at=moment(taken.at), source="mailbox", recipient=taken.recipient,
-            message_id=f"<{taken.number}@sender.example>", client=taken.sender.client, helo=None,
-            origin="outside", disposition="delivered", queue_id=None,
+            at=moment(t), side="new", accepted_at=moment(taken.at), source="mailbox",
+            recipient=taken.recipient, message_id=f"<{taken.number}@sender.example>",
+            client=taken.sender.client, helo=None, origin="outside", disposition="delivered", queue_id=None,
         ))  # fmt: skip
 
 
@@ -428,20 +437,18 @@ def _primary(leads: str) -> str:
     return "new" if leads == "mixed" else leads
 
 
-def _with(policy: Any, **changes: Any) -> Any:
-    import msgspec
-
-    return msgspec.structs.replace(policy, **changes)
-
-
-def record(world: World) -> list[Observation]:
-    """A whole record in order of time, as the file has it; by the watcher's clock."""
+def record(world: World) -> tuple[list[Observation], Post, float | None]:
+    """A whole record in order of time by the watcher's clock; the mail; when new was first seen served."""
     watching = Watching(world, Post(world))
     seen = [one for batch in watching.observations() for one in batch]
+    return by_its_clock(world, seen), watching.post, watching.served_new
+
+
+def by_its_clock(world: World, seen: list[Observation]) -> list[Observation]:
+    """In order of time by the watcher's clock."""
     if world.watch.jump:
         seen = _by_its_clock(world, seen)
-    seen.sort(key=lambda one: one.at)
-    return seen
+    return sorted(seen, key=lambda one: one.at)
 
 
 def _by_its_clock(world: World, seen: list[Observation]) -> list[Observation]:
@@ -460,7 +467,7 @@ def _by_its_clock(world: World, seen: list[Observation]) -> list[Observation]:
             changes |= {"from_": wall(one.from_), "to": wall(one.to)}
             if one.from_ < at <= one.to and not timedelta(0) <= by <= timedelta(seconds=CLAIMED):
                 continue
-        shown.append(_with(one, **changes))
+        shown.append(replace(one, **changes))
     detail = f"the wall clock jumped by {world.watch.jump:+.1f} s"
     shown.append(Watcher(at=at + by, event="clock", detail=detail))
     return shown

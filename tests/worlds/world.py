@@ -1,12 +1,13 @@
-"""One world: its zone, caches, senders and operator, drawn from its kind. Seconds of world time; 0 is the start
-of the watch. Everything follows from the kind, the seed and the number: nothing else is random."""
+"""One world: its zone, caches, senders and operator, drawn from its kind. Seconds of world time; 0 is the
+start of the watch. Everything follows from the kind, the seed and the number: nothing else is random."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf, log
 from random import Random
+from typing import cast, get_args
 
 from probes.observation import Policy
 from tests.worlds.caches import Cache, Span, Word
@@ -14,7 +15,9 @@ from tests.worlds.kinds import Draws, Kind
 from tests.worlds.zone import LONG_AGO, Authority, Version, secondary
 
 HEAVY = 1.1  # of Zipf's law: the heaviest sender of twenty has about a quarter of the mail
+ACCOUNTS = ("suga@example.jp", "mori@example.jp")
 MONTH = 30 * 86400.0
+Make = Callable[[Word, float], Cache]
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class Watch:
     jump_at: float
     shuffled: bool
     says_so: bool
+    accounts: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -120,6 +124,7 @@ def build(kind: Kind, seed: int, number: int) -> World:
 
     def cache(habit: Word, busy: float) -> Cache:
         made = Cache(chance, authorities, habit, busy, longer=d.number("resolvers", "longer"))
+        made.calm = times.changes[0]
         if moved_to:
             made.later, made.moves_at = moved_to, times.changes[0] + chance.uniform(0, ns_ttl)
         if habit in ("stale", "quiet-stale"):
@@ -218,7 +223,13 @@ def _authorities(
     return made, moved, ns_ttl
 
 
-def _listed(d: Draws, cache) -> list[Listed]:  # type: ignore[no-untyped-def]
+def _habit(word: str) -> Word:
+    if word not in get_args(Word):
+        raise ValueError(f"{word!r} is no habit of a cache")
+    return cast(Word, word)
+
+
+def _listed(d: Draws, cache: Make) -> list[Listed]:
     habits = list(d.words("resolvers", "certainly"))
     count = d.whole("resolvers", "count")
     habits += [d.word("resolvers", "habits") for _ in range(count - len(habits))]
@@ -227,7 +238,7 @@ def _listed(d: Draws, cache) -> list[Listed]:  # type: ignore[no-untyped-def]
         many = habit != "forwarder" and d.happens("resolvers", "many")
         named = d.happens("resolvers", "named")
         caches = [
-            cache(habit, d.number("resolvers", "busy"))
+            cache(_habit(habit), d.number("resolvers", "busy"))
             for _ in range(d.whole("resolvers", "caches") if many else 1)
         ]
         for i, one in enumerate(caches):
@@ -245,7 +256,9 @@ def _listed(d: Draws, cache) -> list[Listed]:  # type: ignore[no-untyped-def]
     return found
 
 
-def _senders(d: Draws, listed: list[Listed], cache, unlisted: list[Cache]) -> tuple[list[Sender], float]:  # type: ignore[no-untyped-def]
+def _senders(
+    d: Draws, listed: list[Listed], cache: Make, unlisted: list[Cache]
+) -> tuple[list[Sender], float]:
     chance, hourly = d.chance, d.number("senders", "hourly")
     count, monthly = d.whole("senders", "count"), d.whole("senders", "monthly")
     weights = [1 / (k + 1) ** HEAVY for k in range(count)]
@@ -257,7 +270,7 @@ def _senders(d: Draws, listed: list[Listed], cache, unlisted: list[Cache]) -> tu
         else:
             caches = [
                 cache(
-                    d.word("senders", "habits"),
+                    _habit(d.word("senders", "habits")),
                     inf if chance.random() < 0.5 else d.number("resolvers", "busy"),
                 )
             ]
@@ -298,6 +311,7 @@ def _watch(d: Draws, times: Timeline) -> Watch:
     gap = Span(begin, begin + d.number("watch", "away_for")) if away != "no" else Span(inf, inf)
     return Watch(
         tick, d.number("watch", "history"), d.happens("watch", "mailboxes"), d.happens("watch", "to_old"),
-        d.happens("watch", "live"), away, gap, jump, max(begin, 60 - jump), bool(d.number("watch", "shuffled")),
-        d.happens("watch", "says_so"),
+        d.happens("watch", "live"), away, gap, jump, max(begin, 60 - jump),
+        bool(d.number("watch", "shuffled")), d.happens("watch", "says_so"),
+        ACCOUNTS[: d.whole("watch", "accounts")],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A zone and those who serve it: what each authority address hands out at any moment. Seconds of world time."""
+"""A zone and who serves it: what each authority address hands out at any moment. Seconds of world time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class Version(NamedTuple):
 
 @dataclass(slots=True)
 class Authority:
-    """One server address. ``serves``: the same versions, each from when this address has it (RFC 1034
-    section 4.3.5: a secondary lags); ``ends``: when no well-behaved cache goes by a delegation to it any more; from ``dark_from`` on it is silent."""
+    """One server address. ``serves``: the same versions, each from when this address has it (RFC 1034 section
+    4.3.5: a secondary lags); ``ends``: when no well-behaved cache goes by a delegation to it any more; from
+    ``dark_from`` on it is silent."""
 
     address: str
     serves: list[Version]

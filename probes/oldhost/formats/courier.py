@@ -32,6 +32,9 @@ _SERVICES: Final[dict[bytes, Service]] = {
 }
 
 
+LOGINS: Final = frozenset(_SERVICES)  # programs that may stand beside any mail server
+
+
 class Courier(Format):
     name: ClassVar[str] = "courier"
 

@@ -19,7 +19,7 @@ from probes.oldhost.telling import Teller
 
 DAY = 86_400_000  # ms
 MOST_WATCHERS = 64
-MOST_REMEMBERED = 5_000  # sessions, processes and the like that a format keeps in mind
+MOST_REMEMBERED = 2_000  # sessions, processes and the like that a format keeps in mind
 QUEUED = "still in the queue"
 
 
@@ -73,6 +73,11 @@ class Desk:
     def concerns(self, line: bytes) -> bool:
         lower = line.lower()
         return any(needle in lower for needle in self._needles)
+
+    def addresses(self, line: bytes) -> bool:
+        """Whether a line names a mailbox of the domain."""
+        lower = line.lower()
+        return any(b"@" + needle in lower for needle in self._needles)
 
     def moment(self, line: bytes, near: int) -> int:
         """The line's stamp, which moves the clock; where it has none, or one that is a day off, the last
@@ -206,13 +211,13 @@ class Format:
         if self.desk.ours(recipient) and name not in message.fates:
             message.note(name, "", ("deferred", QUEUED, ""), since)
 
-    def gone(self, queue_id: str, since: int) -> None:
+    def gone(self, queue_id: str, since: int, settled: bool = True) -> None:
         """It left the queue; where a recipient's delivery was not heard of, its line may still come."""
         message = self.mail.get(queue_id)
         if message is not None:
             known = all(set(targets) != {""} for targets in message.fates.values())
             known = known and queue_id not in self._nameless
-            self.mail.removed(queue_id, since, settled=known)
+            self.mail.removed(queue_id, since, settled=settled and known)
 
     def saw(self, message: Message, recipient: str) -> None:
         """One of the recipients that ``message.nrcpt`` counts."""

@@ -25,10 +25,14 @@ SERVERS: Final = frozenset(("postfix", "exim", "sendmail", "haraka", "exchange")
 # 2.3: lmtp(bob@example.com)<246><session>: msgid=<…>: …; before: lmtp(246, bob@example.com): session: msgid=…
 _LINE: Final = re.compile(
     rb"(?:Info: |dovecot: )*(?:lmtp|lda|deliver)\((?:\d+, )?([^()]*?)\)(?:<[^<>]*>)*: (?:Info: )?"
-    rb"(?:[^ <>]{1,64}: )?(?:sieve: )?msgid=(<[^<>]*>|[^ ]*?)(?: \(added by [^()]*\))?: (.*)$"
+    rb"(?:[^ <>]{1,64}: )?(?:sieve: )?msgid=(.*)$"
 )
-_SAVED: Final = re.compile(rb"(?:saved mail to|stored mail into mailbox|fileinto action: stored)")
-_FORWARDED: Final = re.compile(rb"(?:forwarded to|redirect action: forwarded to) ")
+# A Message-ID is the sender's text: what the last of such words says is Dovecot's own.
+_DONE: Final = re.compile(
+    rb"(.*): (?:saved mail to|stored mail into mailbox|fileinto action: stored"
+    rb"|((?:redirect action: )?forwarded to)) "
+)
+_ADDED: Final = re.compile(r" \(added by [^()]*\)$")
 
 
 class Dovecot(Format):
@@ -43,16 +47,16 @@ class Dovecot(Format):
         found = _LINE.match(said.text)
         if found is None:
             return b"msgid=" not in said.text
-        forwarded = _FORWARDED.match(found[3]) is not None
-        if not forwarded and not _SAVED.match(found[3]):
+        done = _DONE.match(found[2])
+        if done is None:
             return True
         user = text(found[1])
         mailbox = spelled(user if "@" in user else f"{user}@{self.desk.domains[0]}")
-        message_id = text(found[2])
+        message_id = _ADDED.sub("", text(done[1]))
         if user and self.desk.ours(mailbox):
             message_id = message_id if message_id.startswith("<") and message_id != "<>" else ""
             key = f"{message_id} {mailbox}" if message_id else f"{said.at} {len(self._waiting)} {mailbox}"
-            state = "relayed" if forwarded else "delivered"
+            state = "relayed" if done[2] else "delivered"
             if key not in self._waiting:
                 remember(self._waiting, key, (said.since, said.at, mailbox, message_id, state))
         return True

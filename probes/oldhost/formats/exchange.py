@@ -77,6 +77,8 @@ class Exchange(Format):
         message.nrcpt = max(message.nrcpt, len(recipients))
         for one in recipients:
             self.expect(message, one, said.since)
+        if not message.fates:  # all its recipients are named here, and none is of the domain
+            self.mail.drop(message)
 
     def _known(self, message: Message, message_id: str) -> Message:
         """Another server of the organisation took it first."""

@@ -113,7 +113,7 @@ class Haraka(Format):
         for one in recipients:
             self._for(message, one, said)
         if _connection(uuid) in self._over:
-            self.gone(uuid, said.since)
+            self.gone(uuid, said.since, settled=False)
 
     def _for(self, message: Message, recipient: str, said: Said) -> None:
         self.saw(message, recipient)
@@ -135,7 +135,7 @@ class Haraka(Format):
                 message.helo = text(_bare(fields.get("helo", b""))) or None
                 if fields.get("relay") == b"Y" and message.kind == "outside":
                     message.kind = "submission"
-                self.gone(one, said.since)
+                self.gone(one, said.since, settled=message.message_id is not None)
 
     def _outbound(self, uuid: str, rest: bytes, said: Said) -> bool:
         """ "delivered file=… domain=… host=… ip=… response=…": under the transaction's id and a number."""

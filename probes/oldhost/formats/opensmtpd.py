@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from probes.oldhost.formats.desk import Desk, Format, Said, bare, remember
 from probes.oldhost.lines import address, text
-from probes.oldhost.message import Fate, Kind
+from probes.oldhost.message import Fate, Kind, Message
 
 _LINE: Final = re.compile(rb"([0-9a-f]{16}) (smtp|mda|mta) (?:event=)?([a-z-]+)(?: (.*))?$")
 _FIELD: Final = re.compile(rb'([a-z-]+)=(<.*?>(?=,? |$)|"(?:[^"\\]|\\.)*"|[^ ]*)')
@@ -26,7 +26,7 @@ _LOGIN: Final = re.compile(
     rb"smtp-in: Accepted authentication for user (.{1,200}?) on session ([0-9a-f]{16})$"
 )
 _ONWARD: Final = re.compile(rb"\b([0-9a-f]{8}) Message accepted for delivery")
-_TO: Final = re.compile(rb"([0-9A-Fa-f.:]{2,45})(?: |$)")
+_TO: Final = re.compile(rb"\[?(?:IPv6:)?([0-9A-Fa-f.:]{2,45})\]?(?: |$)")
 
 
 class OpenSmtpd(Format):
@@ -76,7 +76,7 @@ class OpenSmtpd(Format):
         if len(msgid) != 8:
             return False
         self._open(session, msgid, said)
-        count = fields.get("nrcpt", b"")
+        count = fields.get("nrcpt", fields.get("ndest", b""))
         message = self.mail.get(msgid)
         if message is not None and count.isdigit() and len(count) < 8:
             message.nrcpt = int(count)
@@ -88,7 +88,7 @@ class OpenSmtpd(Format):
             return
         place, user = self._sessions.get(session, ["", ""])
         local = place.startswith("local") or place.startswith("/")
-        client = None if local else address(place.encode())
+        client = None if local else address(place.strip("[]").encode())
         kind: Kind = "local"
         if not local:
             kind = self.from_client(client, bool(user)) if client else "internal"
@@ -126,29 +126,25 @@ class OpenSmtpd(Format):
         result = _quoted(fields.get("result", b""))
         if message.root == msgid:
             self.saw(message, orig or to)
-        fate: Fate
-        if result != b"Ok":
-            fate = (
-                "deferred" if result == b"TempFail" else "bounced",
-                text(_quoted(fields.get("stat", b""))),
-                "",
-            )
-        elif relayed:
-            place, stat = _TO.match(_quoted(fields.get("relay", b""))), _quoted(fields.get("stat", b""))
-            onward = _ONWARD.search(stat)
-            ip = address(place[1]) if place else None
-            child = self.onward(message, text(onward[1]), ip) if onward and ip else None
-            if child is not None and onward is not None:
-                self.mail.merge(message, child)
-                fate = ("passed", "", text(onward[1]))
-            else:
-                fate = (self.place(ip), "", "")
-        else:
-            fate = ("delivered", "", "")
+        fate = self._fate(message, relayed, result, fields)
         self.tried(message, to, orig, fate, said.since, msgid)
         if result != b"TempFail":
             self._done(msgid, evpid, message.nrcpt, said)
         return True
+
+    def _fate(self, message: Message, relayed: bool, result: bytes, fields: dict[str, bytes]) -> Fate:
+        stat = _quoted(fields.get("stat", b""))
+        if result != b"Ok":
+            return ("deferred" if result == b"TempFail" else "bounced", text(stat), "")
+        if not relayed:
+            return ("delivered", "", "")
+        place, onward = _TO.match(_quoted(fields.get("relay", b""))), _ONWARD.search(stat)
+        ip = address(place[1]) if place else None
+        child = self.onward(message, text(onward[1]), ip) if onward and ip else None
+        if child is not None and onward is not None:
+            self.mail.merge(message, child)
+            return ("passed", "", text(onward[1]))
+        return (self.place(ip), "", "")
 
     def _done(self, msgid: str, evpid: str, count: int, said: Said) -> None:
         """Nothing tells that a message left the queue: all its envelopes did."""
@@ -161,7 +157,7 @@ class OpenSmtpd(Format):
     def _refusal(self, session: str, command: bytes, reply: bytes, said: Said) -> None:
         rcpt = _RCPT.match(command)
         if rcpt is not None:
-            client = address(self._sessions.get(session, ["", ""])[0].encode())
+            client = address(self._sessions.get(session, ["", ""])[0].strip("[]").encode())
             self.refused(said.at, bare(rcpt[1]), client, None, text(reply))
 
     # -- before 6.0 -------------------------------------------------------------------------------------

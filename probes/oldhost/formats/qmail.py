@@ -2,7 +2,8 @@
 
 The two share no key. qmail-smtpd runs as the process that tcpserver names, and the ``qp`` of a message is its
 child: the session is the one whose process came last before it, was open then, and had no closer child.
-Message numbers are inodes and used again within seconds, so a message is named ``NUMBER.qp``. Where no
+Message numbers are inodes and used again within seconds, so a message is named by its ``qp``, which its
+``Received`` field shows as well. Where no
 tcpserver line was ever seen, nothing tells a client's mail from the host's own: its origin is unknown.
 """
 
@@ -12,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from probes.oldhost.deliveries import spelled
 from probes.oldhost.formats.desk import Desk, Format, Said, remember
 from probes.oldhost.lines import address, text
 from probes.oldhost.message import Fate, Kind, Message
@@ -51,6 +53,9 @@ class Qmail(Format):
         self._qps: dict[str, str] = {}  # qmail-queue's process -> queue id
         self._deliveries: dict[str, tuple[str, str, bool]] = {}  # number -> (queue id, recipient, remote)
         self._early: dict[str, tuple[int, str, str]] = {}  # delivery's end that came before its begin
+        self._forwards: dict[
+            str, tuple[int, str, str]
+        ] = {}  # qp still to come -> (when, queue id, recipient)
         self._bounces: dict[str, int] = {}  # qp of a bounce -> when
         self._sessions: dict[int, Session] = {}
         self._uids: dict[str, int] = {}  # uid -> how many messages of it came with a session
@@ -59,6 +64,8 @@ class Qmail(Format):
         line = said.text
         epoch = _EPOCH.match(line)
         line = line[epoch.end() :] if epoch else line
+        if said.tag == b"tcpserver" and not line.startswith(b"tcpserver: "):
+            line = b"tcpserver: " + line
         queue = _QUEUE.search(line)
         suffix = "." + text(queue[1]) if queue else ""
         line = line[: queue.start()] if queue else line
@@ -81,7 +88,7 @@ class Qmail(Format):
         if found is None:
             return False
         number, qp, uid = (text(found[i]) for i in (1, 3, 4))
-        queue_id = f"{number}{suffix}.{qp}"
+        queue_id = self._named(qp, number + suffix)
         session = self._session_of(int(qp[:9]), said.at) if self._smtp() in (uid, "") else None
         if session is not None:
             session.queued = True
@@ -95,7 +102,22 @@ class Qmail(Format):
         self.queued_as(message, f"qp {qp}")
         remember(self._numbers, number + suffix, queue_id)
         remember(self._qps, qp, queue_id)
+        self._forwarded(qp, queue_id, message, said)
         return True
+
+    def _forwarded(self, qp: str, queue_id: str, child: Message, said: Said) -> None:
+        """What went on as this message was told before it."""
+        at, before, recipient = self._forwards.pop(qp, (0, "", ""))
+        parent = self.mail.get(before)
+        if parent is not None and parent is not child and abs(said.at - at) <= GRACE:
+            self.mail.merge(parent, child)
+            if recipient in parent.fates:
+                self.note(parent, recipient, recipient, ("passed", "", queue_id), said.since)
+
+    def _named(self, qp: str, number: str) -> str:
+        """As ``Received: (qmail QP invoked …)`` has it; one that is still in the queue may have had it."""
+        known = self.mail.get(qp)
+        return qp if known is None or qp not in known.ids else f"{qp}.{number}"
 
     def _begun_without(self, number: str, queue_id: str) -> None:
         """Its delivery's line came before the one that tells its ``qp``."""
@@ -128,7 +150,9 @@ class Qmail(Format):
             return False
         number = text(found[2]) + suffix
         queue_id = self._numbers.get(number, number)
-        message = self.mail.get(queue_id) or self.arrived(queue_id, "internal", said)
+        message = self.mail.get(queue_id)
+        if message is None or (queue_id == number and message.root != number):  # the number's next message
+            message = self.arrived(queue_id, "internal", said)
         self.accept(message, message.began)
         message.touched = said.since
         recipient, remote = self._mailbox(text(found[4])), found[3] == b"remote"
@@ -164,6 +188,10 @@ class Qmail(Format):
         if message is not None:
             message.touched = said.since
             self.tried(message, recipient, "", self._fate(message, how, reply, remote), said.since, queue_id)
+            forwarded = _FORWARDED.search(reply) if how == "success" and not remote else None
+            if forwarded is not None and forwarded[4] not in self._qps:
+                only = spelled(recipient) if (forwarded[1], forwarded[3]) == ("0", "0") else ""
+                remember(self._forwards, forwarded[4], (said.at, queue_id, only))
 
     def _fate(self, message: Message, how: str, reply: str, remote: bool) -> Fate:
         if how != "success":
@@ -204,10 +232,20 @@ class Qmail(Format):
         if client is not None:
             self._sessions.pop(pid, None)
             self._sessions[pid] = Session(pid, client, said.at)
+            self._came_late(pid, client, said)
             if len(self._sessions) > MOST_SESSIONS:
                 self._drop_session()
         elif line.startswith(b"tcpserver: end ") and pid in self._sessions:
             self._sessions[pid].ended = said.at
+
+    def _came_late(self, pid: int, client: str, said: Said) -> None:
+        """Its message's line came before its own."""
+        message = self.mail.get(self._qps.get(str(pid + 1), ""))
+        if message is None or message.kind != "internal" or message.bounce or message.told:
+            return
+        if abs(said.at - message.began) <= GRACE and message.ids:
+            message.kind, message.client = self.from_client(client), client
+            self._sessions[pid].queued = True
 
     def _drop_session(self) -> None:
         oldest = next((pid for pid, one in self._sessions.items() if one.ended), next(iter(self._sessions)))
@@ -219,7 +257,13 @@ class Qmail(Format):
         if exact is not None and _open(exact, at, 60_000):
             return exact
         near = [one for one in self._sessions.values() if one.pid < qp and _open(one, at, GRACE)]
-        near = [one for one in near if not (one.ended and one.queued)]
+        # Process ids grow: what was over when the last of these began has no later child.
+        latest = max((one.began for one in near), default=0)
+        near = [
+            one
+            for one in near
+            if not one.ended or (not one.queued and (one.ended > latest or one.began == latest))
+        ]
         clients = {one.client for one in near}
         return max(near, key=lambda one: one.pid) if len(clients) == 1 else None
 
@@ -230,6 +274,7 @@ class Qmail(Format):
             **super().state(),
             "numbers": self._numbers, "qps": self._qps, "bounces": self._bounces, "uids": self._uids,
             "deliveries": {n: list(one) for n, one in self._deliveries.items()},
+            "forwards": {q: list(one) for q, one in self._forwards.items()},
             "early": {n: list(one) for n, one in self._early.items()},
             "sessions": [[s.pid, s.client, s.began, s.ended, s.queued] for s in self._sessions.values()],
         }  # fmt: skip
@@ -239,6 +284,7 @@ class Qmail(Format):
         self._numbers, self._qps = dict(state["numbers"]), dict(state["qps"])
         self._bounces, self._uids = dict(state["bounces"]), dict(state["uids"])
         self._deliveries = {n: (str(q), str(r), bool(o)) for n, (q, r, o) in state["deliveries"].items()}
+        self._forwards = {q: (int(at), str(i), str(r)) for q, (at, i, r) in state["forwards"].items()}
         self._early = {n: (int(at), str(how), str(reply)) for n, (at, how, reply) in state["early"].items()}
         self._sessions = {int(one[0]): Session(*one) for one in state["sessions"]}
 

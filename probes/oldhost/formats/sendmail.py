@@ -12,6 +12,7 @@ import re
 from typing import Any, ClassVar, Final
 
 from probes.oldhost.formats.desk import Desk, Format, Said, bare, remember
+from probes.oldhost.inflight import GRACE
 from probes.oldhost.lines import address, text
 from probes.oldhost.message import Fate, Kind, Message
 
@@ -42,10 +43,14 @@ class Sendmail(Format):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self._logins: dict[str, tuple[str, str]] = {}  # process -> (relay, user)
+        self._led: dict[str, tuple[int, str, Fate]] = {}  # queue id of a message whose from= is yet to come
         self._refused: dict[str, list[tuple[int, str, str]]] = {}  # queue id -> (at, recipient, reply)
 
     def read(self, said: Said) -> bool:
         found = _ID.match(said.text)
+        if said.text.startswith(b"AUTH=server"):  # it bears no queue id
+            self._authenticated(_fields(said.text), said)
+            return True
         if found is None:
             return b"to=" not in said.text
         queue_id, rest = text(found[1]), said.text[found.end() :]
@@ -76,6 +81,10 @@ class Sendmail(Format):
         if b"msgid" in fields:
             message = self.identified(message, text(fields[b"msgid"]))
         message.login = user
+        led = self._led.pop(queue_id, None)
+        if led is not None and message.kind == "outside" and abs(said.at - led[0]) <= GRACE:
+            self.note(message, "", led[1], led[2], said.since)
+            self._finished(message, queue_id, said)
 
     def _kind(self, client: str | None, user: str | None, fields: dict[bytes, bytes]) -> Kind:
         if client is None:
@@ -121,8 +130,11 @@ class Sendmail(Format):
         orig = "" if target.startswith(b"<") else bare(ctladdr.partition(b" (")[0])
         if self.desk.ours(to) or self.desk.ours(orig) or message.passed_to(queue_id):
             self.tried(message, to, orig, fate, said.since, queue_id)
-        elif not target.startswith(b"<") and message.kind == "outside":
-            self.note(message, "", to, fate, said.since)
+        elif not target.startswith(b"<"):
+            if message.kind == "outside":
+                self.note(message, "", to, fate, said.since)
+            elif message.kind == "internal":
+                remember(self._led, queue_id, (said.at, to, fate))
 
     def _fate(self, message: Message, stat: bytes, fields: dict[bytes, bytes]) -> Fate:
         reply = fields.get(b"reply") or stat
@@ -206,12 +218,17 @@ class Sendmail(Format):
         return {
             **super().state(),
             "logins": {pid: list(one) for pid, one in self._logins.items()},
+            "led": {q: list(one) for q, one in self._led.items()},
             "refused": {q: [list(one) for one in waiting] for q, waiting in self._refused.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._logins = {str(pid): (str(one[0]), str(one[1])) for pid, one in state["logins"].items()}
+        self._led = {
+            str(q): (int(at), str(to), (fate[0], str(fate[1]), str(fate[2])))
+            for q, (at, to, fate) in state["led"].items()
+        }
         self._refused = {
             str(q): [(int(at), str(r), str(reply)) for at, r, reply in waiting]
             for q, waiting in state["refused"].items()
