@@ -82,26 +82,26 @@ def siblings(path: Path, storage: Storage | None = None) -> list[Sibling]:
     storage = storage or Local()
     found: dict[str, Sibling] = {}
     try:
-        entries = sorted(storage.entries(path.parent))
+        entries = sorted(storage.entries(path.parent).items())
     except ConnectionError:
         raise
     except OSError:
         return []
-    for entry in entries:
-        one = _sibling(path, entry, storage)
+    for entry, listed in entries:
+        one = _sibling(path, entry, listed, storage)
         if one is not None and one[0] not in found:  # "mail.log.1" sorts before "mail.log.1.gz"
             found[one[0]] = one[1]
     return sorted(found.values(), key=_age)
 
 
-def _sibling(path: Path, entry: Path, storage: Storage) -> tuple[str, Sibling] | None:
+def _sibling(path: Path, entry: Path, listed: Facts | None, storage: Storage) -> tuple[str, Sibling] | None:
     name = entry.name.removesuffix(entry.suffix) if entry.suffix in OPENERS else entry.name
     rest = name[len(path.name) :] if name.startswith(path.name) else _inner(path, name)
     number, dated = _NUMBER.match(rest), _DATE.match(rest)
     if not (number or dated):
         return None
     try:
-        seen = storage.facts(entry)
+        seen = listed or storage.facts(entry)
     except ConnectionError:
         raise
     except OSError:
@@ -110,6 +110,15 @@ def _sibling(path: Path, entry: Path, storage: Storage) -> tuple[str, Sibling] |
         return None
     label = (dated[1] + (dated[2] or "")) if dated else None
     return rest, Sibling(entry, seen.mtime, seen.inode, int(number[1]) if number else None, label)
+
+
+_ROTATED = re.compile(r"^(?P<stem>.+)(?:\.\d{1,4}|[-.]\d{8}(?:[-T]?\d{2,6})?(?P<ending>\.\w+)?)$")
+
+
+def rotated_from(name: str) -> str | None:
+    """The name of the log whose rotated file this may be, by its name."""
+    found = _ROTATED.match(name[: name.rindex(".")] if Path(name).suffix in OPENERS else name)
+    return None if found is None else found["stem"] + (found["ending"] or "")
 
 
 def _inner(path: Path, name: str) -> str:
@@ -159,6 +168,7 @@ class LogReader:
     """
 
     PLACE: ClassVar[type[Struct]] = Place
+    packed: ClassVar[bool] = False  # whether the path itself is a compressed file
 
     def __init__(self, path: Path, since: float, storage: Storage | None = None) -> None:
         self._path = path
@@ -190,15 +200,26 @@ class LogReader:
             self._todo = deque([Segment(self._path, offset=-1, live=True, gap=True)])
         return False
 
+    def copies(self, place: Place) -> bool:
+        """Whether the path is a copy of the file of ``place``; then it goes on there."""
+        if not self._holds(self._path, place, same_inode=False):
+            return False
+        self._todo = deque([Segment(self._path, place.offset, live=not self.packed, skipping=place.skipping)])
+        return True
+
     def close(self) -> None:
         """Nothing more will be read."""
         self._storage.close()
-        self._shut()
+        self.shut()
 
-    def _shut(self) -> None:
+    def shut(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def done(self, size: int) -> bool:
+        """Whether the file that is live now was read to this size, and nothing else is to be read."""
+        return self._now.live and not self._todo and self._file is not None and self._offset == size
 
     def place(self) -> Place:
         mark = blake2b(self._window, digest_size=8).hexdigest()
@@ -316,7 +337,7 @@ class LogReader:
         """The end of a file that gets no more: what it ends with is a line."""
         rest = self._carry + b"\n" if self._carry and not self._skipping else b""
         self._forward(len(self._carry))
-        self._shut()
+        self.shut()
         return rest
 
     # -- the live file ------------------------------------------------------------------------------
@@ -332,7 +353,7 @@ class LogReader:
     def _truncated(self) -> Step:
         """copytruncate: what was not read yet is in the copy, if anywhere."""
         found = self._locate(self.place(), copied=True)
-        self._shut()
+        self.shut()
         self._todo = deque(found or [Segment(self._path, live=True)])
         self._todo[0].gap = True
         return Step()
@@ -386,7 +407,7 @@ class LogReader:
     def _holds(self, path: Path, place: Place, same_inode: bool) -> bool:
         """Whether a file has the bytes before the place where the place says. Where inodes are not known, a
         place without any is in no file."""
-        packed = path != self._path and path.suffix in OPENERS
+        packed = path.suffix in OPENERS and (path != self._path or self.packed)
         begin = place.offset - place.window
         try:
             with Opened(self._storage, path, packed) as opened:

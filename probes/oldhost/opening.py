@@ -14,6 +14,8 @@ from probes.oldhost import storage
 from probes.oldhost.child import CannotRun, Child
 from probes.oldhost.files import LogReader, Step
 from probes.oldhost.journald import journal
+from probes.oldhost.pattern import PatternReader, is_pattern
+from probes.oldhost.storage import Storage
 from probes.oldhost.stream import HEARTBEAT, Dialect, StreamReader, plain
 
 FIRST_LINE = 20.0  # seconds that a program is given to show that it reads a log
@@ -46,13 +48,17 @@ def opened(
     ``heartbeat``: seconds of silence after which a program is started again."""
     match source:
         case Files(path):
-            return LogReader(path, since)
+            return _reader(path, since, None)
         case Command() | Journal():
             return StreamReader(dialect(source), stamp, heartbeat=heartbeat)
         case Ssh():
             from probes.oldhost.remote import RemoteStorage
 
-            return LogReader(Path(source.path), since, RemoteStorage(source))
+            return _reader(Path(source.path), since, RemoteStorage(source))
+
+
+def _reader(path: Path, since: float, there: Storage | None) -> Reader:
+    return (PatternReader if is_pattern(path) else LogReader)(path, since, there)
 
 
 def dialect(source: Command | Journal) -> Dialect:

@@ -55,9 +55,14 @@ class RemoteStorage:
     def pread(self, file: IO[bytes], size: int, offset: int) -> bytes:
         return _bytes(self.call(lambda: _handle(file).read(size, offset)))
 
-    def entries(self, folder: Path) -> list[Path]:
-        names = self.call(lambda: self._sftp.listdir(str(folder)))
-        return [folder / str(name) for name in names if name not in (".", "..") and "/" not in name]
+    def entries(self, folder: Path) -> dict[Path, Facts | None]:
+        listed = self.call(lambda: self._sftp.readdir(str(folder)))
+        found = {str(one.filename): one.attrs for one in listed}
+        return {
+            folder / name: None if _is_link(attrs) else _facts(attrs)
+            for name, attrs in found.items()
+            if name not in (".", "..") and "/" not in name
+        }
 
     def same(self, file: IO[bytes], path: Path) -> bool:
         """By size and time, else by the first line: no two files of one log begin with the same."""
@@ -210,6 +215,10 @@ def _facts(seen: Any) -> Facts:
     mode = seen.permissions
     regular = mode is None or stat.S_IFMT(mode) in (0, stat.S_IFREG)
     return Facts(seen.size or 0, float(seen.mtime or 0), 0, regular)
+
+
+def _is_link(seen: Any) -> bool:
+    return seen.permissions is None or stat.S_ISLNK(seen.permissions)
 
 
 def _of_file(asyncssh: Any, error: Any) -> OSError:

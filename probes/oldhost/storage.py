@@ -6,11 +6,14 @@ A lost connection is a :class:`ConnectionError` and nothing else is: it says not
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
 import stat
 import zlib
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -40,7 +43,9 @@ class Storage(Protocol):
 
     def pread(self, file: IO[bytes], size: int, offset: int) -> bytes: ...
 
-    def entries(self, folder: Path) -> list[Path]: ...
+    def entries(self, folder: Path) -> dict[Path, Facts | None]:
+        """What is in a folder, with its facts where the listing bears them."""
+        ...
 
     def same(self, file: IO[bytes], path: Path) -> bool:
         """Whether ``path`` names the file that ``file`` has open."""
@@ -66,8 +71,8 @@ class Local:
     def pread(self, file: IO[bytes], size: int, offset: int) -> bytes:
         return os.pread(file.fileno(), size, offset)
 
-    def entries(self, folder: Path) -> list[Path]:
-        return list(folder.iterdir())
+    def entries(self, folder: Path) -> dict[Path, Facts | None]:
+        return dict.fromkeys(folder.iterdir())
 
     def same(self, file: IO[bytes], path: Path) -> bool:
         return os.fstat(file.fileno()).st_ino == path.stat().st_ino
@@ -88,11 +93,21 @@ def readable(path: str | Path, storage: Storage | None = None) -> str | None:
     """Why a log cannot be read now, in a few words; None where it can."""
     storage = storage or Local()
     try:
+        if has_magic(Path(path).name):
+            path = _matching(storage, Path(path))
         with storage.open(Path(path)) as file:
             regular = storage.facts_of(file).regular
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return None if regular else "not a regular file"
+
+
+def _matching(storage: Storage, pattern: Path) -> Path:
+    """The last of the files that a pattern names, so one that is read if any is."""
+    found = [path for path in storage.entries(pattern.parent) if fnmatchcase(path.name, pattern.name)]
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no such file")
+    return max(found)
 
 
 # -- compressed files -------------------------------------------------------------------------------------
