@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from glob import has_magic
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -141,8 +142,17 @@ def log(table: Table, base: Path) -> LogSource | None:
 
 
 def _files(table: Table, base: Path) -> Files | None:
-    path = path_beside(table, "path", "/var/log/mail.log", base)
-    return None if path is None else Files(path)
+    found = table.text("path", _name_pattern, "/var/log/mail.log")
+    return None if found is None else Files(base / Path(found).expanduser())
+
+
+def _name_pattern(text: str) -> str:
+    """A file's name, which may be a pattern; its folder's may not."""
+    if has_magic(str(Path(_not_empty(text)).parent)):
+        raise Wrong(
+            f"{text!r} has a pattern in its folder", 'write one in the name only: "/var/log/mail*.log"'
+        )
+    return text
 
 
 def _journal(table: Table) -> Journal | None:
@@ -184,7 +194,7 @@ def _ssh(table: Table, base: Path) -> Ssh | None:
 
 
 def _remote(text: str) -> str:
-    if not _not_empty(text).startswith("/"):
+    if not _name_pattern(text).startswith("/"):
         raise Wrong(f"{text!r} is not an absolute path", 'write it as in "/var/log/mail.log"')
     return text
 

@@ -52,7 +52,9 @@ def plan(**changes: Any) -> CutoverPlan:
         "platforms": {},
         "routes": ("via-old", "mx"),
         "policy": Policy(quiet_for=2, canary_streak=1, canary_deadline=2, freshness=3, settle_samples=2),
-        "cadence": Cadence(authority=0.1, resolver=0.1, canary=0.2, mailbox=0.2, log=0.1, coverage=0.5),
+        "cadence": Cadence(
+            authority=0.1, resolver=0.1, canary=0.2, mailbox=0.2, log=0.1, coverage=0.5, queue=0.1
+        ),
     }  # fmt: skip
     return CutoverPlan(**(usual | changes))
 

@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from monitor.exits import Exit, Failure
 from monitor.folding import Fold
 from monitor.journal import Journal, JournalReader, post, verify
-from monitor.plan.model import CutoverPlan
+from monitor.plan.model import CutoverPlan, Host
 from monitor.plan.observed import plan_observation
 from monitor.verdict.model import Judgement
 from monitor.watch import Watch
@@ -34,6 +35,7 @@ from probes.observation import (
     Operator,
     Plan,
     Policy,
+    Queue,
     ResolverAnswer,
     Skip,
     Watcher,
@@ -109,6 +111,26 @@ async def test_everything_of_the_plan_is_asked_kept_and_judged(path: Path) -> No
     assert {t.address for t in world.targets if t} <= {"192.0.2.10", "198.51.100.20"}
     assert world.closed
     assert verify(path).observations == len(seen)
+
+
+async def test_the_queue_is_a_loose_end_and_one_that_cannot_be_listed_is_said(path: Path) -> None:
+    world = World()
+    async with running(path, world, plan(old=listed())) as run:
+        await run.until(lambda: any(isinstance(o, Queue) for o in run.seen()))
+        await run.until(lambda: (j := run.watch.judgement()) and "queue" in {e.kind for e in j.loose_ends})
+        world.silent.add("queue")
+        await run.until(lambda: len(queue_skips(run)) > 1)
+    first, *later = queue_skips(run)
+    assert first.reason == "postqueue ended with status 69"
+    assert later[0].reason.startswith("back-off: 4 times in a row postqueue ended with status 69")
+
+
+def listed() -> Host:
+    return msgspec.structs.replace(plan().old, queue_command=("postqueue", "-j"))
+
+
+def queue_skips(run: Running) -> list[Skip]:
+    return [o for o in run.seen() if isinstance(o, Skip) and o.subject == "queue:old"]
 
 
 async def test_the_record_gives_the_live_changes_again(path: Path) -> None:
