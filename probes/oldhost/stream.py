@@ -263,7 +263,8 @@ class StreamReader:
 
     def _hold(self, line: Line, at: int | None) -> None:
         """No later than what was read before: it may be one of those, or follow the last of them."""
-        self._shown.append(line.key)
+        if line.key:
+            self._shown.append(line.key)
         if line.key == self._keys[-1] and self._again():
             self._found = True
             self._held.clear()
@@ -280,7 +281,7 @@ class StreamReader:
     def _decide(self) -> tuple[list[bytes], bool]:
         """All that was read before was shown again, or is not to be found: then lines may be missing."""
         held, self._held, self._searching = self._held, [], False
-        self._keys.extend(line.key for line, _ in held if line.key)
+        self._keys.extend([line.key for line, _ in held if line.key] if self._found else self._shown)
         return [line.text for line, _ in held], not self._found
 
 

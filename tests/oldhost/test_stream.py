@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from probes.logsource import Command, Source
-from probes.observation import Observation, Skip, now
-from probes.oldhost.follow import Follower
+from probes.observation import Observation, Skip, now, to_ms
+from probes.oldhost.follow import Follower, follow_log
+from probes.oldhost.stream import StreamPlace, StreamReader, plain
 from tests.oldhost.loglines import facts, hits, mails, parser, unread
 from tests.oldhost.test_follow import expected, kept, message, recent, spans
 
@@ -187,3 +194,104 @@ def test_without_history_it_begins_with_the_next_line(path: Path, following: Fol
     add(path, 3)
     one.until(taken(3))
     assert ids(one) == ["<2@x>", "<3@x>"]
+
+
+async def test_a_watch_that_ends_leaves_no_program_behind(path: Path) -> None:
+    add(path, 1)
+    pid = path.with_name("pid")
+    command = Command(("sh", "-c", f"echo $$ > {pid}; tail -n 100 -F {path} | cat"))
+    sights = follow_log(command, domain="example.com.", poll=0.01)
+    async with asyncio.timeout(20):
+        async for seen, _ in sights:
+            if mails(seen):
+                break
+    await sights.aclose()  # type: ignore[attr-defined]
+    async with asyncio.timeout(10):
+        while living(int(pid.read_text())):
+            await asyncio.sleep(0.01)
+
+
+def living(group: int) -> list[str]:
+    """The programs of a process group that run: state and group follow the name (proc(5))."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _parent, its = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(its) == group and state != "Z":
+                found.append(stat.parent.name)
+    return found
+
+
+# -- any lines, in any pieces, with any ends --------------------------------------------------------------
+
+SECOND = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+class Tail:
+    """Stands in for a program that shows the last ``last`` of the lines so far, then those that come."""
+
+    log: ClassVar[list[bytes]] = []
+    last: ClassVar[int] = 1
+    pieces: ClassVar[list[int]] = []
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._left = b"".join(self.log[-self.last :])
+        self._at = len(self.log)
+
+    def read(self, limit: int, patience: float) -> bytes | None:
+        self._left += b"".join(self.log[self._at :])
+        self._at = len(self.log)
+        size = self.pieces.pop() if self.pieces else len(self._left)
+        found, self._left = self._left[:size], self._left[size:]
+        return found
+
+    def kill(self) -> None:
+        return
+
+    def close(self) -> tuple[int, str]:
+        return 0, ""
+
+
+def numbered(seconds: list[int]) -> list[bytes]:
+    """Lines as syslog stamps them: many of one second, some a second out of order, some the same again."""
+    at = [SECOND + timedelta(seconds=s) for s in itertools.accumulate(seconds)]
+    return [f"{a.isoformat()} old x[{n % 3}]: {n // 2}\n".encode() for n, a in enumerate(at)]
+
+
+@given(
+    seconds=st.lists(st.sampled_from([0, 0, 0, 1, 1, 2, -1, 40]), min_size=1, max_size=60),
+    runs=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 20)), max_size=5),
+    shown=st.integers(1, 80),
+    pieces=st.lists(st.integers(1, 90), max_size=30),
+)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_is_taken_twice_and_nothing_is_missing_but_in_a_gap(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[int], runs: list[tuple[int, int]], shown: int,
+    pieces: list[int],
+) -> None:  # fmt: skip
+    """``runs``: so many lines come while it is followed, then so many while it is not."""
+    monkeypatch.setattr("probes.oldhost.stream.Child", Tail)
+    monkeypatch.setattr("probes.oldhost.stream.SETTLED", 0.0)
+    monkeypatch.setattr(Tail, "last", shown)
+    monkeypatch.setattr(Tail, "pieces", list(pieces))
+    lines, stamp, moment = numbered(seconds), parser().stamp, to_ms(SECOND + timedelta(hours=1))
+    got, gaps, place, at = b"", 0, None, 0
+    for followed, away in [*runs, (len(lines), 0)]:
+        one = StreamReader(plain(("tail",)), stamp)
+        one.begin(place, True)
+        for upto in range(at, min(at + followed, len(lines)) + 1):
+            monkeypatch.setattr(Tail, "log", lines[:upto])
+            step = one.step(moment)
+            got, gaps = got + step.text, gaps + step.gap
+        while not step.end and not (step.idle and not Tail.pieces):
+            step = one.step(moment)
+            got, gaps = got + step.text, gaps + step.gap
+        place = msgspec.json.decode(msgspec.json.encode(one.place()), type=StreamPlace)
+        one.close()
+        at = min(at + followed + away, len(lines))
+    places = [lines.index(line) for line in got.splitlines(keepends=True)]
+    assert places == sorted(set(places))
+    if not gaps and places:
+        assert places == list(range(places[0], len(lines)))
+    if all(away < shown for _, away in runs):
+        assert gaps == 0 and len(places) == len(lines)
