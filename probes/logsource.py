@@ -32,7 +32,7 @@ class Command(Struct, frozen=True):
     argv: tuple[str, ...]
 
     def __str__(self) -> str:
-        return " ".join(self.argv)
+        return f"the command {self.argv[0]}"  # its arguments may hold what is nobody's business
 
 
 class Ssh(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from probes.oldhost.stream import Dialect, Line, StreamPlace
+from probes.oldhost.stream import Dialect, StreamPlace
 
 _FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_HOSTNAME"
 _DAYS = 28  # of history: the baseline is at most four weeks (verdict.md)
@@ -42,23 +42,39 @@ def journal(units: Sequence[str]) -> Dialect:
         begin = ("--no-tail", f"--since=-{_DAYS}d") if history else ("--lines=1",)
         return (*common, *wanted, *begin)
 
-    return Dialect(argv, _line, kept=1)
+    return Dialect(argv, _cursor, _lines, kept=1)
 
 
-def _line(raw: bytes) -> Line | None:
-    """As syslog would have written it: stamp, host, tag, process, text."""
-    if not raw.startswith(b"{"):
-        return None
+def _cursor(raw: bytes) -> str:
+    entry = _decoded(raw)
+    return entry.cursor if entry is not None else ""
+
+
+def _lines(raw: list[bytes]) -> list[bytes]:
+    return [_line(one) for one in raw]
+
+
+def _decoded(raw: bytes) -> _Entry | None:
     try:
-        entry = _entry.decode(raw)
-        at = datetime.fromtimestamp(int(entry.at) / 1e6, UTC)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, OverflowError, OSError):
-        return Line(b"an entry of the journal that cannot be read: " + raw, "")
+        return _entry.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _line(raw: bytes) -> bytes:
+    """As syslog would have written it: stamp, host, tag, process, text. What is no entry stays as it is."""
+    entry = _decoded(raw)
+    try:
+        at = datetime.fromtimestamp(int(entry.at) / 1e6, UTC) if entry is not None else None
+    except (ValueError, OverflowError, OSError):
+        at = None
+    if entry is None or at is None:
+        return raw
     host, tag = (_word(value) or b"-" for value in (entry.host, entry.identifier))
     pid = _word(entry.named) or _word(entry.pid)
     who = tag + b"[" + pid + b"]" if pid.isdigit() else tag
     stamp = at.isoformat(timespec="microseconds").encode()
-    return Line(b" ".join((stamp, host, who + b":", _text(entry.message))), entry.cursor)
+    return b" ".join((stamp, host, who + b":", _text(entry.message)))
 
 
 def _word(value: object) -> bytes:

@@ -30,6 +30,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _RAN_WELL = 1.0, 300.0, 60.0
 _PATIENCE = 0.2
 _SHOWS_NOTHING = "shows none of the log's last lines when it is started, so silence proves nothing"
 _DAY = 86_400_000  # ms: a stamp that lies further ahead is none
+_SECOND = 19  # bytes: len(b"2026-11-25T12:00:00"), the longest of a stamp's seconds
 _MUTE = 3  # times the heartbeat that a program is given that shows nothing at all
 
 
@@ -40,29 +41,24 @@ class StreamPlace(Struct, frozen=True):
     clock: int = 0
 
 
-class Line(Struct, frozen=True):
-    """A line of the log, and what tells it from all others."""
-
-    text: bytes
-    key: str
-
-
 class Dialect(Struct, frozen=True):
     """How a program is asked and read. ``argv``: for a place (None: from the beginning), and whether older
-    lines are wanted. ``line``: from what it printed to a line of the log, or None where that is none."""
+    lines are wanted. ``key``: what tells a line that it printed from all others, "" where nothing does.
+    ``texts``: the lines of the log in such lines."""
 
     argv: Callable[[StreamPlace | None, bool], tuple[str, ...]]
-    line: Callable[[bytes], Line | None]
+    key: Callable[[bytes], str]
+    texts: Callable[[list[bytes]], list[bytes]]
     kept: int = KEPT
 
 
 def plain(argv: tuple[str, ...]) -> Dialect:
     """A program that prints the lines themselves."""
-    return Dialect(lambda place, history: argv, _plain_line)
+    return Dialect(lambda place, history: argv, _digest, lambda lines: lines)
 
 
-def _plain_line(raw: bytes) -> Line:
-    return Line(raw, blake2b(raw, digest_size=8).hexdigest())
+def _digest(line: bytes) -> str:
+    return blake2b(line, digest_size=8).hexdigest()
 
 
 class StreamReader:
@@ -95,7 +91,7 @@ class StreamReader:
         """What is known of a program that has just been started."""
         self._carry, self._skipping = b"", False
         self._shown: deque[str] = deque(maxlen=self._dialect.kept)
-        self._held: list[tuple[Line, int | None]] = []
+        self._held: list[bytes] = []
         self._found = self._sure = False  # the last line that was read before; as many as are kept
         self._searching = bool(self._keys)
         self._beginning = True  # what it shows at its start is not over
@@ -214,23 +210,22 @@ class StreamReader:
 
     # -- its lines --------------------------------------------------------------------------------------
 
-    def _lines(self, data: bytes) -> list[Line]:
+    def _lines(self, data: bytes) -> list[bytes]:
         """Whole lines; an over-long one is handed on as far as it is known, and its rest is passed over."""
         self._heard = time.monotonic()
         *whole, rest = (self._carry + data).split(b"\n")
         if whole and self._skipping:
             whole, self._skipping = whole[1:], False
-        raw = [line[:CUT] for line in whole]
+        lines = [line[:CUT].removesuffix(b"\r") for line in whole]
         if len(rest) > CUT:
             if not self._skipping:
-                raw.append(rest[:CUT])
+                lines.append(rest[:CUT])
             rest, self._skipping = b"", True
         self._carry = rest
-        lines = [line for one in raw if (line := self._dialect.line(one.removesuffix(b"\r"))) is not None]
         self._any = self._any or bool(lines)
         return lines
 
-    def _take(self, lines: list[Line], moment: int) -> Step:
+    def _take(self, lines: list[bytes], moment: int) -> Step:
         """Those of them that are new."""
         if not self._searching:
             return self._told(self._new(lines, moment), moment)
@@ -245,31 +240,41 @@ class StreamReader:
     def _told(self, lines: list[bytes], moment: int, gap: bool = False) -> Step:
         return Step(_text(lines), moment, gap=gap, live=not self._beginning)
 
-    def _new(self, lines: list[Line], moment: int) -> list[bytes]:
-        self._keys.extend(line.key for line in lines[-self._dialect.kept :] if line.key)
-        self._clock = max(self._clock, self._latest(lines, moment))
-        if self._beginning and not self._history and not self._proven:
-            return []
-        return [line.text for line in lines]
+    def _new(self, lines: list[bytes], moment: int) -> list[bytes]:
+        """Their texts; they count as read from now on."""
+        self._keys.extend(key for line in lines[-self._dialect.kept :] if (key := self._dialect.key(line)))
+        texts = self._dialect.texts(lines)
+        self._clock = max(self._clock, self._latest(texts, moment))
+        return [] if self._beginning and not self._history and not self._proven else texts
 
-    def _latest(self, lines: list[Line], moment: int) -> int:
-        """The latest stamp among these; lines may be a little out of order."""
-        stamps = (self._when(line, moment) for line in lines)
-        return max((at for at in stamps if at is not None), default=0)
+    def _latest(self, texts: list[bytes], moment: int) -> int:
+        """The end of the latest second among these; lines may be out of order. A stamp is as long as that
+        second at least, so what begins with the same bytes is of the same one."""
+        before, latest = b"", 0
+        for text in texts:
+            if text[:_SECOND] != before:
+                before = text[:_SECOND]
+                at = self._stamped(text, moment)
+                latest = max(latest, at - at % 1000 + 999) if at is not None else latest
+        return latest
 
-    def _when(self, line: Line, moment: int) -> int | None:
-        at = self._stamp(line.text, moment)
+    def _when(self, line: bytes, moment: int) -> int | None:
+        return next((self._stamped(text, moment) for text in self._dialect.texts([line])), None)
+
+    def _stamped(self, text: bytes, moment: int) -> int | None:
+        at = self._stamp(text, moment)
         return at if at is not None and at <= moment + _DAY else None
 
-    def _hold(self, line: Line, at: int | None) -> None:
+    def _hold(self, line: bytes, at: int | None) -> None:
         """No later than what was read before: it may be one of those, or follow the last of them."""
-        if line.key:
-            self._shown.append(line.key)
-        if line.key == self._keys[-1] and self._again():
+        key = self._dialect.key(line)
+        if key:
+            self._shown.append(key)
+        if key == self._keys[-1] and self._again():
             self._found = True
             self._held.clear()
         elif self._found or at is None or at >= self._clock - self._clock % 1000:
-            self._held.append((line, at))
+            self._held.append(line)
 
     def _again(self) -> bool:
         """Whether the lines shown last are those that were read last."""
@@ -281,8 +286,9 @@ class StreamReader:
     def _decide(self) -> tuple[list[bytes], bool]:
         """All that was read before was shown again, or is not to be found: then lines may be missing."""
         held, self._held, self._searching = self._held, [], False
-        self._keys.extend([line.key for line, _ in held if line.key] if self._found else self._shown)
-        return [line.text for line, _ in held], not self._found
+        keys = (self._dialect.key(line) for line in held) if self._found else self._shown
+        self._keys.extend(key for key in keys if key)
+        return self._dialect.texts(held), not self._found
 
 
 def _text(lines: list[bytes]) -> bytes:
