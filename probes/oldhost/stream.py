@@ -75,10 +75,10 @@ class StreamReader:
 
     def __init__(
         self, dialect: Dialect, stamp: Callable[[bytes, int], int | None], *,
-        heartbeat: float = HEARTBEAT, settled: float = SETTLED,
+        heartbeat: float = HEARTBEAT,
     ) -> None:  # fmt: skip
         self._dialect, self._stamp = dialect, stamp
-        self._heartbeat, self._settle = heartbeat, settled
+        self._heartbeat = heartbeat
         self._lock = threading.Lock()
         self._child: Child | None = None
         self._closed = False
@@ -195,7 +195,7 @@ class StreamReader:
         """Nothing came. Silence is proven by starting it again, not by waiting."""
         quiet = time.monotonic() - self._heard
         if self._beginning:
-            if self._any and quiet >= self._settle:
+            if self._any and quiet >= SETTLED:
                 return self._over(moment)
             if quiet >= self._heartbeat * _MUTE:
                 self._stop()
