@@ -171,6 +171,12 @@ async def _answer(resolver: str, name: str, kind: str) -> list[Any]:
     return found
 
 
+def _wanted() -> bool:
+    """Whether nobody has cancelled this task: before Python 3.12 ``wait_for`` may lose that on its way."""
+    task = asyncio.current_task()
+    return task is None or not task.cancelling()
+
+
 class Writing:
     """Everybody writes, each at a pace of their own, until cancelled. ``colleague_at`` is the host that the
     colleague's mail program is set to, None while the colleague is away; letters go to its users in turn."""
@@ -190,13 +196,13 @@ class Writing:
             group.create_task(self._colleague())
 
     async def _outside(self, sender: Outsider) -> None:
-        while True:
+        while _wanted():
             await self._rest()
             await self._until_taken(sender, next(self._recipients))
 
     async def _until_taken(self, sender: Outsider, recipient: str) -> None:
         """As an MTA does: again after a while, by what DNS says then; never after a 5xx."""
-        while True:
+        while _wanted():
             try:
                 await self._post.outside(sender, recipient)
                 return
@@ -209,7 +215,7 @@ class Writing:
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _colleague(self) -> None:
-        while True:
+        while _wanted():
             await self._rest()
             if (host := self.colleague_at) is None:
                 continue
