@@ -51,7 +51,7 @@ async def test_the_trap_is_found_by_via_old_and_by_nothing_else(stage: Stage, tm
             await somebody_found_new(stage)
             stage.secondary_catches_up()
             await until(lambda: stage.old_mta.waiting() == 0, "old's queue is empty")
-            # The last cache that the secondary gave old data may keep it for a TTL, and a sender be on its way.
+            # The last cache with old data may keep it for a TTL, and a sender be on its way by then.
             await asyncio.sleep(3 * TTL)
             stage.copy()
             await careless.verdict("safe")
