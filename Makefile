@@ -34,7 +34,7 @@ $(VENV)/bench: $(VENV)/dev constraints-bench.txt
 	@touch $@
 
 # Each against its peers in one table; ARGS="--small" takes a fraction of the time, ARGS="--json" prints the bars.
-BENCHMARKS := dns asking replay
+BENCHMARKS := dns asking replay mail
 bench: $(VENV)/bench
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit; done
 

@@ -20,7 +20,7 @@ from monitor.verdict.judge import Judge
 from monitor.verdict.model import Judgement
 from probes.observation import BadObservation, Observation, Plan, decode, read_lines
 
-BATCH = 4096  # lines that are put in order at once
+BATCH = 512  # lines that are put in order at once
 WINDOW = 300_000  # ms; lines that come no later than this are put in order on the way
 RUN = 32 << 20  # bytes of lines that are sorted at once, where they come in any order
 
@@ -64,11 +64,7 @@ def replay(path: Path) -> Iterator[Judgement]:
         lines.seek(0)
         late = lateness(lines, head)
         lines.seek(0)
-        if late is None:
-            ordered = _sorted(lines)
-        else:
-            ordered = Lines(head).read(lines)
-            ordered = _put_right(ordered, late) if late else ordered
+        ordered = _sorted(lines) if late is None else _put_right(Lines(head).read(lines), late)
         yield from _judge(ordered, str(path))
 
 
@@ -85,31 +81,31 @@ def _failures(path: Path) -> Iterator[None]:
 def lateness(lines: Iterable[bytes], head: bytes) -> int | None:
     """How long (ms) after later ones a line comes at most; None: too long, or not to be seen at a glance.
 
-    Stamps of one length in UTC stand in order of time when they stand in order of their characters.
+    Stamps of one length in UTC that begin alike stand in order of time when they do so by their characters.
     """
-    newest, late, begin, end = b"", 0, len(head), len(head) + 23
-    middle, after = begin + 10, end + 2
+    newest, late, end = head, 0, len(head) + 23
+    after = end + 2
     for line in lines:
-        stamp = line[begin:end]
-        if line[:begin] != head or line[end:after] != b'Z"' or line[middle : middle + 1] != b"T":
-            other = _other_stamp(line)
-            if other is None:
-                return None
-            stamp = other or newest
-        if stamp >= newest:
+        stamp = line[:end]
+        if line[end:after] == b'Z"' and stamp >= newest:
             newest = stamp
-        elif (late := max(late, _between(stamp, newest))) > WINDOW:
+            continue
+        other = _stamp(line)
+        if other is None or not newest.startswith(head):
             return None
-    return late
+        if other >= newest[-23:] or newest == head:
+            newest = head + other if other else newest
+        elif other and (late := max(late, _between(other, newest[-23:]))) > WINDOW:
+            return None
+    return late if newest.startswith(head) else None
 
 
-def _other_stamp(line: bytes) -> bytes | None:
-    """Of a line that begins in the other way; "" of a blank one."""
+def _stamp(line: bytes) -> bytes | None:
+    """Of a line that begins in either way; "" of a blank one."""
     for head in HEADS:
         begin = len(head)
-        stamp, after = line[begin : begin + 23], line[begin + 23 : begin + 25]
-        if line.startswith(head) and after == b'Z"' and stamp[10:11] == b"T":
-            return stamp
+        if line.startswith(head) and line[begin + 23 : begin + 25] == b'Z"':
+            return line[begin : begin + 23]
     return None if line.strip() else b""
 
 
@@ -124,11 +120,15 @@ def _between(stamp: bytes, newest: bytes) -> int:
 def _put_right(stream: Iterator[Seen], late: int) -> Iterator[Seen]:
     """In order of time, ties as they come, where none comes more than ``late`` ms after a later one."""
     waiting: list[Seen] = []
+    told = 0
     while batch := list(islice(stream, BATCH)):
         waiting += batch
         waiting.sort(key=_at)
+        if waiting[0][0] < told:
+            raise BadObservation("the lines tell time in several ways, and out of order; sort them by time")
         ready = bisect_left(waiting, waiting[-1][0] - late, key=_at)
         yield from waiting[:ready]
+        told = waiting[ready - 1][0] if ready else told
         del waiting[:ready]
     yield from waiting
 

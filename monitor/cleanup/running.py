@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
-from monitor.boxes import AT_A_TIME, ended, opened
+from monitor.boxes import AT_A_TIME, Opened, ended, opened
 from monitor.exits import Exit, Failure
 from monitor.plan.model import Account, CutoverPlan
 from monitor.watch.mail import sides
 from monitor.watch.vault import Vault
 from probes.mail.canary import FIELD, Signer, genuine, read_canary
-from probes.mail.carrier import Carrier, Entry, Refused
+from probes.mail.carrier import Carrier, Entry, Refused, Source
 from probes.mail.imap import BATCH, Gone
 from probes.mail.trace import message_id
 from probes.observation import Side, now
@@ -78,8 +79,11 @@ class Cleanup:
                 found.append(lost)
         return found
 
-    def _cleaned(self, session: Carrier, account: str, side: Side) -> Iterator[Cleaned]:
+    def _cleaned(self, session: Opened, account: str, side: Side) -> Iterator[Cleaned]:
         """Blocking. A server whose search shows fewer than landed there is looked through whole."""
+        if not isinstance(session, Carrier):
+            yield from self._maildrop(session, account, side)
+            return
         folders = [folder.name for folder in session.folders()]
         marked = {name: _searched(session, name) for name in folders}
         enough = sum(map(len, marked.values())) >= self._landed.get((side, account.lower()), 0)
@@ -90,6 +94,16 @@ class Cleanup:
             except Refused:
                 continue
             yield from self._folder(session, account, side, name, validity, entries)
+
+    def _maildrop(self, session: Source, account: str, side: Side) -> Iterator[Cleaned]:
+        """Over POP3 canaries are only listed: DELE names a message by its place in one session's list."""
+        for entry in session.entries("INBOX", self._since):
+            one = self._judged(session, account, side, "INBOX", entry)
+            if one is not None and one.outcome == "found" and self._delete:
+                detail = "nothing is deleted over POP3: take it away by hand"
+                one = msgspec.structs.replace(one, outcome="kept", detail=detail)
+            if one is not None:
+                yield one
 
     def _entries(
         self, session: Carrier, folder: str, listing: object, uids: Sequence[int]
@@ -109,7 +123,7 @@ class Cleanup:
             one = self._judged(session, account, side, folder, entry)
             if one is None:
                 continue
-            if one.outcome == "found" and self._delete and isinstance(entry.key, int):
+            if one.outcome == "found" and self._delete:
                 going[entry.key] = one
             else:
                 yield one
@@ -124,9 +138,7 @@ class Cleanup:
                     route=old.route, sent_at=old.sent_at, detail=detail,
                 )  # fmt: skip
 
-    def _judged(
-        self, session: Carrier, account: str, side: Side, folder: str, entry: Entry
-    ) -> Cleaned | None:
+    def _judged(self, session: Source, account: str, side: Side, folder: str, entry: Entry) -> Cleaned | None:
         seen = read_canary(self._signer, entry.header, account)
         named = self._signer.recognise(message_id(entry.header) or "")
         if seen is None and named is None:

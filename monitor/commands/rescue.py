@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,16 @@ def rescue(file: Path, journal: Path | None, accounts: tuple[str, ...], dry: boo
 
     plan = load(file)
     _known(plan, accounts)
-    rows = summed(_rescued(plan, journal or plan.journal, accounts, dry=dry))
+
+    def told(one: Rescued) -> None:
+        """At once, but for what another account may yet turn out to have."""
+        if one.outcome != "absent":
+            click.echo(json.dumps(fields(one), ensure_ascii=False) if as_lines else line(one))
+
+    rows = summed(_rescued(plan, journal or plan.journal, accounts, dry=dry, told=told))
     for one in rows:
-        click.echo(json.dumps(fields(one), ensure_ascii=False) if as_lines else line(one))
+        if one.outcome == "absent":
+            click.echo(json.dumps(fields(one), ensure_ascii=False) if as_lines else line(one))
     if not as_lines:
         click.echo(total(rows))
     return exit_code(rows)
@@ -58,12 +66,14 @@ def _known(plan: CutoverPlan, accounts: tuple[str, ...]) -> None:
             raise Failure(
                 f"{address} is not an account of {plan.path}; write it as it stands there", Exit.USAGE
             )
-    for side, host in (("old", plan.old), ("new", plan.new)):
-        if host.imap is None:
+    for side, service in (("old", plan.old.mailboxes), ("new", plan.new.imap)):
+        if service is None:
             raise Failure(f"{plan.path} has no [{side}.imap]: nothing can be copied", Exit.BAD_PLAN)
 
 
-def _rescued(plan: CutoverPlan, journal: Path, accounts: tuple[str, ...], *, dry: bool) -> list[Rescued]:
+def _rescued(
+    plan: CutoverPlan, journal: Path, accounts: tuple[str, ...], *, dry: bool, told: Callable[[Rescued], None]
+) -> list[Rescued]:
     import asyncio
 
     from monitor.following import read
@@ -79,7 +89,7 @@ def _rescued(plan: CutoverPlan, journal: Path, accounts: tuple[str, ...], *, dry
     vault = Vault(plan)
     if todo:
         vault.prompt()
-    work = Rescue(plan, vault, journal, dry=dry, told=lambda one: None)
+    work = Rescue(plan, vault, journal, dry=dry, told=told)
     found = asyncio.run(work.run(todo)) if todo else []
     for warning in work.warnings:
         click.echo(f"mxcutover: {printable(warning)}", err=True)

@@ -50,6 +50,9 @@ class Form(Struct):
     leads: Leads
     old: bool
     key: Key
+    usual: int  # no TTL up to this (ms) proves a habit
+    resolver: str
+    rrset: tuple[str, ...]
     outcome: str
     cache: str | None
 
@@ -60,18 +63,28 @@ class Again:
     def __init__(self, dns: Dns) -> None:
         self._dns = dns
         self._forms: dict[int, Form] = {}
+        self._first: dict[tuple[object, ...], ResolverAnswer] = {}
 
-    def fold(
-        self, answer: ResolverAnswer, at: int, ttl: int, rtt: float | None, plan: Plan
-    ) -> Resolver | None:
-        """The resolver that it was folded into; None where that would have to be done the long way."""
+    def fold_whole(self, seen: ResolverAnswer, plan: Plan) -> Form | None:
+        """The same of an answer that comes as a whole."""
+        key = (seen.resolver, seen.rrset, seen.cache, seen.outcome, seen.name, seen.type, seen.ede)
+        first = self._first.get(key)
+        if first is None:
+            if len(self._first) >= MOST:
+                self._first.clear()
+            self._first[key] = seen
+            return None
+        return self.fold(first, to_ms(seen.at), seen.ttl, seen.rtt_ms, plan)
+
+    def fold(self, answer: Observation, at: int, ttl: int, rtt: float | None, plan: Plan) -> Form | None:
+        """The form of an answer that was folded; None where that has to be done the long way."""
         dns, form = self._dns, self._forms.get(id(answer))
         if form is None or form.answer is not answer or form.plan is not plan \
                 or form.version != dns.names.version:  # fmt: skip
             form = self._form(answer, plan)
             if form is None:
                 return None
-        known, rrset, ms = form.known, answer.rrset, ttl * 1000
+        known, ms = form.known, ttl * 1000
         group: Sequence[Cache] = known.caches.groups.get(form.cache, ())
         if len(group) != 1 or not known.samples or at <= known.samples[-1].at:
             return None
@@ -80,7 +93,7 @@ class Again:
         if form.old and (turned is not None or known.hosts):
             return None
         sample = Sample(
-            at, rrset, form.outcome, form.leads, at + ms, form.cache, False, ms, int(rtt or 0), False
+            at, form.rrset, form.outcome, form.leads, at + ms, form.cache, False, ms, int(rtt or 0), False
         )
         after = _placed(group[0], sample)
         if after is None:
@@ -92,10 +105,12 @@ class Again:
         else:
             known.draws = known.draws + 1 if known.drawn_from == turned else 1
             known.drawn_from = turned
-        return known
+        return form
 
-    def _form(self, answer: ResolverAnswer, plan: Plan) -> Form | None:
+    def _form(self, answer: Observation, plan: Plan) -> Form | None:
         dns = self._dns
+        if not isinstance(answer, ResolverAnswer):
+            return None
         if answer.outcome not in USABLE or answer.ede or plan.policy.settle_samples > SAMPLES:
             return None
         known = dns.resolvers.get(answer.resolver)
@@ -105,9 +120,12 @@ class Again:
         leads = dns.leads(f"resolver:{answer.resolver}", answer.rrset, answer.outcome, plan)
         if len(self._forms) >= MOST:
             self._forms.clear()
+        key = key_of(answer.rrset)
+        terms = dns.given.terms.get(key)
+        usual = -1 if terms is None else terms.most + TOLERANCE  # an authority's TTLs only add to it
         form = Form(
-            answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key_of(answer.rrset),
-            answer.outcome, answer.cache,
+            answer, known, plan, dns.names.version, leads, leads not in NEW_ENOUGH, key, usual,
+            answer.resolver, answer.rrset, answer.outcome, answer.cache,
         )  # fmt: skip
         self._forms[id(answer)] = form
         return form
@@ -121,8 +139,10 @@ class Again:
         if form.cache is not None:
             known.caches.words[form.cache] = sample
         known.samples.append(sample)
-        if form.outcome == "answer":
-            known.signs.again(sample, self._dns.given, form.key, after)
+        signs = known.signs
+        telling = after or sample.ttl > form.usual or signs.flat or signs.life is not None
+        if telling and form.outcome == "answer":
+            signs.again(sample, self._dns.given, form.key, after)
         if form.old:
             known.last_old = sample
             known.caches.announce(cache)

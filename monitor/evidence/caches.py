@@ -23,7 +23,7 @@ MOST = 64  # caches remembered behind one address
 NEW_ENOUGH = ("new", "differs")
 
 
-class Sample(Struct):
+class Sample(Struct, gc=False):
     """One usable answer for the domain's MX; times in ms.
 
     ``expires``: ``at`` + TTL. ``ttl``: as it was shown. ``slack``: the round trip, within which the TTL was

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 from monitor.evidence.intervals import Intervals
+from monitor.evidence.joining import Joins
 from monitor.evidence.names import canonical
 from probes.observation import CanaryLanded, CanarySent, Coverage, Mail, Plan, to_ms
 
@@ -107,6 +109,7 @@ class MailFacts:
         self.live_log: dict[str, Intervals] = {}
         self.accounts: dict[tuple[str, str], tuple[int, str, str]] = {}
         self.skew_ms = 0
+        self._joins = Joins()
         self._known: dict[tuple[object, ...], int] = {}  # to its place among its side's mail
         self._waiting: set[tuple[object, ...]] = set()  # put off when last heard of
         self._settled: set[tuple[object, ...]] = set()  # put off, then passed on
@@ -114,8 +117,21 @@ class MailFacts:
         if plan is not None:
             self.plan(plan)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> MailFacts:
+        """A copy that shares what nothing changes: the messages themselves, their keys and times."""
+        new = copy(self)
+        for name, value in vars(self).items():
+            if name in ("canaries", "_routes", "covered", "unread", "live_log", "_union"):
+                setattr(new, name, deepcopy(value, memo))
+            elif name in ("boxes", "_wanted"):
+                setattr(new, name, {key: list(times) for key, times in value.items()})
+            elif isinstance(value, (list, dict, set, Joins)):
+                setattr(new, name, copy(value))
+        return new
+
     def plan(self, plan: Plan) -> None:
         """Take another plan: what comes from its old addresses is relayed, and no mail from outside."""
+        self._joins.accounts = frozenset(account.lower() for account in plan.accounts)
         relays = frozenset(map(canonical, plan.old.addresses))
         if relays != self._relays:
             self._relays = relays
@@ -186,13 +202,26 @@ class MailFacts:
         which = taken.identity or (seen.queue_id, taken.at, seen.client)
         key = (seen.side, seen.recipient.lower(), which, seen.disposition)
         side = self.old if seen.side == "old" else self.new
-        if key in self._known:  # the log's and the mailbox's word of one message count once
-            place = self._known[key]
-            self._replace(seen.side, place, _sharper(side[place], taken))
+        place = self._known.get(key)
+        if place is not None:  # the log's and the mailbox's word of one message count once
+            self._replace(seen.side, place, _fuller(_sharper(side[place], taken), taken))
+            other = self._joins.parted(seen.side, place, taken)
+            if other is not None:
+                self._new(seen.side, other, to_ms(seen.at))
+            return
+        place = self._joins.place(seen.side, side, taken)
+        if place is not None:
+            self._known[key] = place
+            self._replace(seen.side, place, self._joins.joined(seen.side, place, side[place], taken))
             return
         self._known[key] = len(side)
-        side.append(taken)
-        self._enter(seen.side, len(side) - 1, to_ms(seen.at))
+        self._new(seen.side, taken, to_ms(seen.at))
+
+    def _new(self, side: str, taken: Taken, at: int) -> None:
+        kept = self.old if side == "old" else self.new
+        kept.append(taken)
+        self._joins.enter(side, len(kept) - 1, taken)
+        self._enter(side, len(kept) - 1, at)
 
     # What judgements ask for, kept with the mail itself
 
@@ -363,6 +392,16 @@ def _sharper(known: Taken, other: Taken) -> Taken:
     """One message, stamped to the second by a mailbox and to the millisecond by a log: the finer decides."""
     finer = known.end - known.at > other.end - other.at and known.at <= other.at < known.end
     return replace(known, at=other.at, end=other.end) if finer else known
+
+
+def _fuller(known: Taken, other: Taken) -> Taken:
+    """With what only the other source shows."""
+    return replace(
+        known, client=known.client or other.client, helo=known.helo or other.helo,
+        queue_id=known.queue_id or other.queue_id,
+        source="log" if other.source == "log" else known.source,
+        origin=other.origin if known.origin == "unknown" else known.origin,
+    )  # fmt: skip
 
 
 def _still_comes(seen: Mail) -> bool:

@@ -91,8 +91,13 @@ def _route(plan: CutoverPlan, route: str) -> Iterator[tuple[str, str]]:
 def _services(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
     """A canary is proof only where it can be seen to land."""
     given = data.get("new")
-    if plan.routes and plan.new.imap is None and isinstance(given, dict) and "imap" not in given:
-        yield ("new",), "no [new.imap]: no canary could be seen to land", "write [new.imap] with its host"
+    unseen = plan.new.mailboxes is None and isinstance(given, dict) and not given.keys() & {"imap", "pop3"}
+    if plan.routes and unseen:
+        yield (
+            ("new",),
+            "no [new.imap]: no canary could be seen to land",
+            "write [new.imap] with its host (or [new.pop3])",
+        )
 
 
 def _logins(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
@@ -108,8 +113,8 @@ def _logins(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
             continue
         what = f"no account can log in to the {side} host"
         write = f"give an account a secret or {side}_secret"
-        if host.imap:
-            yield (side, "imap"), what, write
+        if host.mailboxes:
+            yield (side, "imap" if host.imap else "pop3"), what, write
         if f"via-{side}" in plan.routes:
             yield ("canaries", "routes", plan.routes.index(f"via-{side}")), f"via-{side}: {what}", write
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from monitor.rescue.content import content, unix
+from monitor.rescue.content import content, named, unix
 from monitor.rescue.ledger import Copied, Ledger
 from monitor.rescue.model import Outcome, Rescued
 from monitor.rescue.shelf import Lying, Shelf
@@ -74,7 +74,8 @@ class Rescuer:
         except Refused as error:
             yield self._said(straggler, "refused", one, detail=str(error))
             return
-        if raw is None or (key := content(raw)) in seen:
+        # Another message under its UID: the folder has become another one meanwhile (UIDVALIDITY).
+        if raw is None or named(raw) != one.entry.name or (key := content(raw)) in seen:
             return
         seen.add(key)
         yield self._copied(straggler, one, raw, key)
@@ -140,7 +141,7 @@ class Rescuer:
         self, straggler: StragglerRow, one: Found, raw: bytes, key: str, target: str, entry: Entry
     ) -> Rescued:
         kept = self._new.whole(target, entry)
-        uid = entry.key if isinstance(entry.key, int) else None
+        uid = entry.key
         if kept is None or unix(kept) != unix(raw):
             detail = f"{len(raw)} bytes were handed over, {len(kept or b'')} others came back"
             self._ledger.put(self._account, key, "differs", target, uid, detail)

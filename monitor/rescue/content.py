@@ -6,6 +6,7 @@ import hashlib
 import re
 
 from probes.mail.header import fields
+from probes.mail.imap import MOST_HEADER
 from probes.mail.trace import digest, message_id
 
 _GAP = re.compile(rb"\r?\n\r?\n")
@@ -19,6 +20,12 @@ def content(raw: bytes) -> str:
     those = fields(header)
     told = f"{message_id(those) or ''}\n{digest(those) or ''}\n".encode("utf-8", "replace")
     return hashlib.sha256(told + unix(body).rstrip(b"\n")).hexdigest()
+
+
+def named(raw: bytes) -> str:
+    """As :attr:`probes.mail.carrier.Entry.name` has it."""
+    those = fields(raw[:MOST_HEADER])
+    return message_id(those) or digest(those) or ""
 
 
 def unix(raw: bytes) -> bytes:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
 
-from monitor.boxes import AT_A_TIME, ended, opened
+from monitor.boxes import AT_A_TIME, Opened, ended, opened
 from monitor.exits import Exit, Failure
 from monitor.journal import post
 from monitor.plan.model import Account, CutoverPlan
@@ -88,7 +87,7 @@ class Rescue:
         async with self._gate:
             try:
                 await self._between(ledger, errand, found)
-            except (Gone, OSError, Failure) as error:
+            except (Gone, Failure) as error:
                 if isinstance(error, Failure) and error.code == Exit.IO:
                     raise
                 done = {one.straggler for one in found}
@@ -102,11 +101,14 @@ class Rescue:
         return found
 
     async def _between(self, ledger: Ledger, errand: Errand, found: list[Rescued]) -> None:
-        sessions: list[Carrier] = []
+        sessions: list[Opened] = []
         try:
             for side in SIDES:
                 sessions.append(await opened(self._plan, self._vault, side, errand.account))
-            rescuer = Rescuer(errand.account.address, sessions[0], sessions[1], ledger, dry=self._dry)
+            old, new = sessions
+            if not isinstance(new, Carrier):
+                raise Gone("new: nothing can be put there over POP3: the plan needs [new.imap]")
+            rescuer = Rescuer(errand.account.address, old, new, ledger, dry=self._dry)
             work = rescuer.run(errand.stragglers)
             while (one := await asyncio.to_thread(next, work, None)) is not None:
                 found.append(one)
@@ -155,7 +157,7 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
     for cause in causes:
         if isinstance(cause, BaseExceptionGroup):
             causes.extend(cause.exceptions)
-        elif isinstance(cause, Failure):
+        elif isinstance(cause, (Failure, OSError)):  # a reader of our output that went away
             return cause
     return several
 
@@ -168,14 +170,14 @@ def summed(found: Iterable[Rescued]) -> list[Rescued]:
         kept.setdefault(one.straggler, []).append(one)
     rows: list[Rescued] = []
     for mine in kept.values():
-        there = [one for one in mine if one.outcome != "absent"]
-        rows += there or mine[:1]
+        found = [one for one in mine if one.outcome not in ("absent", "failed")]
+        failed = [one for one in mine if one.outcome == "failed"]
+        rows += found or failed or mine[:1]
     return rows
 
 
 def exit_code(rows: Sequence[Rescued]) -> Exit:
     """69 where a host or login was not to be had; 10 where something is not on new; else 0."""
-    with suppress(StopIteration):
-        next(one for one in rows if one.outcome == "failed")
+    if any(one.outcome == "failed" for one in rows):
         return Exit.UNAVAILABLE
     return Exit.OK if all(one.outcome in HOLDS for one in rows) else Exit.NOT_YET

@@ -30,7 +30,7 @@ class Shelf:
         self._folders: list[Folder] = new.folders()
         self._next: dict[str, int] = {}
         self._named: dict[str, list[Lying]] = defaultdict(list)
-        self._contents: dict[tuple[str, int | str], str] = {}
+        self._contents: dict[tuple[str, int], str] = {}
         for folder in self._folders:
             self._load(folder.name)
 
@@ -79,4 +79,4 @@ class Shelf:
             same = next((f.name for f in self._folders if f.use == folder.use), None)
             if same is not None:
                 return same
-        return next((f.name for f in self._folders if f.name == folder.name), "INBOX")
+        return next((f.name for f in self._folders if f.path == folder.path), "INBOX")

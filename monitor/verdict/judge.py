@@ -30,7 +30,7 @@ class Judge:
         self._safe_since: int | None = None  # the generation of the change that was safe once
         self._last: Shape | None = None
         self.now: int | None = None
-        self._judged: int | None = None
+        self.judged: int | None = None  # the latest instant that was judged
 
     def run(self, observations: Iterable[Observation]) -> Iterator[Judgement]:
         """Every judgement at which the verdict or a state changed, and one last at the end.
@@ -41,16 +41,17 @@ class Judge:
 
     def follow(self, stream: Iterable[Seen]) -> Iterator[Judgement]:
         """The same of observations that may be told by their forms."""
-        states, fold, now = self._states, self._again.fold, self.now
+        states, fold, now, settled = self._states, self._again.fold, self.now, self._states.settled
         for at, what, ttl, rtt in stream:
             if at != now:
                 if now is not None and (states.stirred or states.due < at):
                     yield from self.settle(at)
                 self.now = now = at
-            if ttl is not None and isinstance(what, ResolverAnswer):
-                known = fold(what, at, ttl, rtt, self.evidence.plan)
-                if known is not None:
-                    states.answered(what.resolver, known)
+            if ttl is not None:
+                form = fold(what, at, ttl, rtt, self.evidence.plan)
+                if form is not None:
+                    if form.leads != "new" or form.resolver not in settled:
+                        states.answered(form.resolver, form.known)
                     continue
                 what = whole((at, what, ttl, rtt))
             states.hear(what, self.evidence.add(what))
@@ -66,6 +67,11 @@ class Judge:
             if self.now is not None and (self._states.stirred or self._states.due < at):
                 changed = self.settle(at)
             self.now = at
+        if isinstance(seen, ResolverAnswer):
+            form = self._again.fold_whole(seen, self.evidence.plan)
+            if form is not None:
+                self._states.answered(form.resolver, form.known)
+                return changed
         self._states.hear(seen, self.evidence.add(seen))
         return changed
 
@@ -75,14 +81,14 @@ class Judge:
         if self.now is None:
             return changed
         if self._states.stirred or self._states.due <= self.now:
-            changed.extend(self._look(max(self.now, self._judged or 0)))
+            changed.extend(self._look(max(self.now, self.judged or 0)))
         while (due := self._states.due) < until:
             changed.extend(self._look(due))
         return changed
 
     def _look(self, now: int) -> list[Judgement]:
         """Judge again what may have changed by ``now``; the whole only where the verdict or a state did."""
-        self._judged = now
+        self.judged = now
         if not self._states.at(now):
             return []
         states = self._states.states

@@ -29,9 +29,11 @@ class Platform:
 
 class Standing:
     """The words of all listed resolvers (times in ms). Only what was heard of, or whose time has come, is
-    looked at again; ``due`` may be early, never late."""
+    looked at again; ``due`` may be early, never late. ``settled``: kept up, those with that word."""
 
-    def __init__(self, evidence: Evidence, now: int) -> None:
+    def __init__(self, evidence: Evidence, now: int, settled: set[str]) -> None:
+        settled.clear()
+        self._settled = settled
         self._evidence = evidence
         plan = evidence.plan
         self._fresh = int(plan.policy.freshness * 1000)
@@ -110,6 +112,7 @@ class Standing:
         before = self._words.get(resolver, "")
         if word != before:
             self._words[resolver] = word
+            (self._settled.add if word == "settled" else self._settled.discard)(resolver)
             self._recount(resolver, before, word)
 
     def _recount(self, resolver: str, before: str, word: str) -> None:

@@ -34,7 +34,8 @@ class States:
     """``alarm`` and ``states`` are as of the last :meth:`at`; times in ms.
 
     ``due``: when time alone may change one of them, at the earliest. ``stirred``: what was heard since may
-    have changed these (bits; 0: none). ``memo``: what has been worked out so far.
+    have changed these (bits; 0: none). ``settled``: resolvers that another new answer leaves so. ``memo``:
+    what has been worked out so far.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -45,6 +46,7 @@ class States:
         self._horizon_met = False
         self._dues = dict.fromkeys((*BITS, ALARM), NEVER)
         self._standing: Standing | None = None
+        self.settled: set[str] = set()
         self._horizon: int | None = None
         self._arrivals_met = False
         self.alarm: Alarm | None = None
@@ -73,7 +75,7 @@ class States:
         """Judge what may have changed by ``now``, no earlier than before; whether anything did."""
         touched, self.stirred = self.stirred, 0
         if self._standing is None or touched & ALL == ALL:  # a plan, a waiver or a change, or as good as one
-            self._standing, self.memo = Standing(self._evidence, now), Memo()
+            self._standing, self.memo = Standing(self._evidence, now, self.settled), Memo()
         changed = touched & ALL == ALL
         if touched & RESOLVERS or self._standing.due <= now:
             before, after = self.states["resolvers"], self._standing.state(now)

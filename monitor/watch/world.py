@@ -9,6 +9,7 @@ from typing import Any
 from monitor.exits import Exit, Failure
 from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.watch.authorities import Authorities
+from monitor.watch.files import make_room
 from monitor.watch.honesty import Port53
 from monitor.watch.pace import gap
 from monitor.watch.vault import Vault, login
@@ -17,13 +18,15 @@ from probes.dns.authority import Walker
 from probes.dns.exchange import Exchange
 from probes.dns.records import ask_records
 from probes.endpoints import Endpoints
+from probes.mail.accepted import Accepted
 from probes.mail.canary import Signer, compose
-from probes.mail.connect import resolved
+from probes.mail.connect import addresses_of, resolved
 from probes.mail.mailbox import Box, Mailboxes
 from probes.mail.routes import SMTP_PORT, Login, Outgoing, send
 from probes.mail.trace import Place
-from probes.observation import CanarySent, Observation, Side, now
+from probes.observation import CanarySent, Observation, Queue, Side, Skip, now
 from probes.oldhost.follow import follow_log
+from probes.oldhost.queue import ask_queue
 from probes.secret import Secret
 from probes.service import Service
 from probes.sight import Delegated, Server, Sight, Target, Tell
@@ -32,8 +35,8 @@ CANARY_SECONDS = 4400.0  # a little less than the schedule gives a canary
 
 
 def _place(here: Host, there: Host) -> Place:
-    services = [service.host for service in (here.imap, here.submission) if service is not None]
-    return Place([*here.mx, *services], here.addresses, there.mx, there.addresses)
+    services = [service.host for service in here.services.values()]
+    return Place([*here.mx, *services], here.addresses, there.mx, there.addresses, addresses_of)
 
 
 def signer_of(journal: Path) -> Signer:
@@ -70,9 +73,11 @@ class RealWorld:
         )
         self._port53.authorities = plan.authorities or ()
         self._signer = signer_of(journal)
+        make_room(2 * len(plan.accounts))
         self._mailboxes = Mailboxes(
             self._signer, self._endpoints, plan.cadence.mailbox, plan.cadence.coverage
         )
+        self._accepted = Accepted(plan.old.addresses, plan.old.mx)
         self._places = {"old": _place(plan.old, plan.new), "new": _place(plan.new, plan.old)}
 
     # DNS
@@ -178,7 +183,8 @@ class RealWorld:
     # Mailboxes and the log
 
     def mailbox(self, side: Side, account: Account, position: Any) -> AsyncIterator[Sight]:
-        service = self._host(side).imap
+        host = self._host(side)
+        service = host.mailboxes
         assert service is not None  # the schedule asks for none where there is none
 
         async def secret() -> Secret:
@@ -190,6 +196,7 @@ class RealWorld:
         box = Box(
             side=side, account=account.address, service=service, login=login(side, account),
             secret=secret, refused=refused, place=self._places[side],
+            protocol=host.protocol, folders=host.folders,
         )  # fmt: skip
         return self._mailboxes.follow(box, position)
 
@@ -197,10 +204,18 @@ class RealWorld:
         source, plan = self._plan.old.log, self._plan
         assert source is not None  # the schedule asks for none where there is none
         return follow_log(
-            source.path, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
-            history=source.history, own=plan.old.addresses, others=plan.new.addresses,
-            poll=plan.cadence.log, coverage=plan.cadence.coverage, position=position,
+            source.source, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
+            queued=self._accepted.canary, format=source.format, history=source.history,
+            own=plan.old.addresses, others=plan.new.addresses, poll=plan.cadence.log,
+            coverage=plan.cadence.coverage, heartbeat=5 * plan.cadence.coverage, position=position,
         )  # fmt: skip
+
+    async def queue(self) -> Queue | Skip:
+        old = self._plan.old
+        return await ask_queue(old.queue_command, zone=old.log.zone if old.log else None)
+
+    def sent(self, seen: CanarySent) -> None:
+        self._accepted.hear(seen)
 
     async def close(self) -> None:
         await self._mailboxes.close()

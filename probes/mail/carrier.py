@@ -37,6 +37,7 @@ PIECE = 1024 * 1024  # bytes of a message that one command asks for: each has it
 SLOWEST = 20_000  # bytes a second that an upload is given time for
 MOST_LISTED = 50_000  # messages of one folder
 MOST_HOPS = 50
+MOST_FLAGS = 100
 _ORDER = {"\\inbox": 0, "\\junk": 1}
 _USES = ("\\trash", "\\archive", "\\sent", "\\drafts", "\\all", "\\flagged")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -46,17 +47,19 @@ _ITEMS = ("INTERNALDATE", "FLAGS", f"BODY.PEEK[HEADER]<0.{MOST_HEADER}>")
 
 
 class Folder(Struct, frozen=True, kw_only=True):
-    """``use``: its special use in lower case (RFC 6154), ``\\inbox`` for INBOX, "" where it has none."""
+    """``use``: its special use in lower case (RFC 6154), ``\\inbox`` for INBOX, "" where it has none.
+    ``path``: its name by levels, without the INBOX below which some servers keep all folders (RFC 2342)."""
 
     name: str
     use: str = ""
+    path: tuple[str, ...] = ()
 
 
 class Entry(Struct, frozen=True, kw_only=True):
     """One message as a listing shows it. ``key`` names it within its folder; ``date`` is its INTERNALDATE in
     the server's own zone; ``flags`` are without ``\\Recent``, which nobody can set."""
 
-    key: int | str
+    key: int
     date: datetime | None
     flags: tuple[str, ...]
     header: tuple[Field, ...]
@@ -96,23 +99,27 @@ class Carrier(Session):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._examined: str | None = None
+        self._open_folder: str | None = None
 
     def folders(self) -> list[Folder]:
         """INBOX first, then junk, then what else can be opened, in the server's order."""
         with _ending():
             self._wire.begin(self._round_trip)
-            listed = self._known.list_folders()[:MOST_FOLDERS]
+            return self._folders(self._known.list_folders()[:MOST_FOLDERS])
+
+    def _folders(self, listed: Sequence[tuple[Any, Any, Any]]) -> list[Folder]:
         junk = junk_folder(listed)
         found = [Folder(name="INBOX", use="\\inbox")]
-        for flags, _, raw in listed:
+        for flags, delimiter, raw in listed:
             words = {_text(f).lower() for f in flags or ()}
             if not isinstance(raw, bytes) or not raw.isascii() or words & {"\\noselect", "\\nonexistent"}:
                 continue
             self._raw[name := _shown(raw)] = raw
             if name.upper() != "INBOX":
                 use = "\\junk" if raw == junk else next((u for u in _USES if u in words), "")
-                found.append(Folder(name=name, use=use))
+                path = name.split(_text(delimiter)) if delimiter else [name]
+                path = path[1:] if len(path) > 1 and path[0].upper() == "INBOX" else path
+                found.append(Folder(name=name, use=use, path=tuple(path)))
         return sorted(found, key=lambda f: _ORDER.get(f.use, 2))
 
     # -- reading --------------------------------------------------------------------------------------
@@ -130,12 +137,12 @@ class Carrier(Session):
         with _ending():
             self._wire.begin(2 * self._round_trip)
             found = self._known.fetch(list(uids[:BATCH]), _ITEMS) if uids else {}
-        return [_entry(uid, found[uid]) for uid in uids if uid in found]
+            return [_entry(uid, found[uid]) for uid in uids if uid in found]
 
     def look_at(self, folder: str) -> State:
         """EXAMINE it anew: what came since the last time is seen. Raises :class:`Refused` where it cannot be
         opened."""
-        self._examined = None
+        self._open_folder = None
         with _ending():
             self._wire.begin(self._round_trip)
             try:
@@ -147,11 +154,12 @@ class Carrier(Session):
             following = found.get(b"UIDNEXT")
             if following is None:
                 following = max(self._known.search(["UID", "1:*"]), default=0) + 1
-        self._examined = folder
-        return State(int(found.get(b"UIDVALIDITY", 0)), int(following))
+            state = State(int(found.get(b"UIDVALIDITY", 0)), int(following))
+        self._open_folder = folder
+        return state
 
     def _examine_once(self, folder: str) -> None:
-        if self._examined != folder:
+        if self._open_folder != folder:
             self.look_at(folder)
 
     def whole(self, folder: str, entry: Entry) -> bytes | None:
@@ -181,6 +189,7 @@ class Carrier(Session):
         ends.
         """
         wire = self._wire
+        self._leave()
         name = self._known._normalise_folder(self._raw.get(folder, folder))
         with _ending():
             wire.begin(2 * self._round_trip + len(raw) / SLOWEST)
@@ -199,6 +208,15 @@ class Carrier(Session):
         found = _APPENDUID.search(said)
         return int(found[2]) if found else None
 
+    def _leave(self) -> None:
+        """Courier takes nothing into a folder that it shows read-only just now. CLOSE removes nothing there
+        (RFC 3501 section 6.4.2); elsewhere it would."""
+        self._open_folder = None
+        with _ending():
+            if self._wire.state == "SELECTED" and self._wire.is_readonly:
+                self._wire.begin(self._round_trip)
+                self._known.close_folder()
+
     def having(self, folder: str, field: str, part: str) -> list[int]:
         """The UIDs of the messages whose header field holds ``part`` (RFC 3501 section 6.4.4)."""
         self.look_at(folder)
@@ -212,7 +230,7 @@ class Carrier(Session):
         Raises :class:`Refused` where the server cannot do that, does not do it, or the folder is another one
         by now.
         """
-        self._examined = None
+        self._open_folder = None
         with _ending():
             self._wire.begin(3 * self._round_trip)
             if not self._known.has_capability("UIDPLUS"):
@@ -237,7 +255,7 @@ def internal(date: datetime) -> str:
 def plain_flags(flags: Any) -> tuple[str, ...]:
     """Those that can be set (RFC 3501 section 2.3.2), in a stable order."""
     words = {_text(f) for f in flags or ()}
-    return tuple(sorted(w for w in words if _FLAG.fullmatch(w) and w.lower() != "\\recent"))
+    return tuple(sorted(w for w in words if _FLAG.fullmatch(w) and w.lower() != "\\recent")[:MOST_FLAGS])
 
 
 def _entry(uid: int, found: Any) -> Entry:

@@ -17,19 +17,20 @@ _SKEW = timedelta(seconds=5)
 
 def observe(
     header: bytes, internal_date: datetime | None, folder: str, side: Side, account: str, place: Place,
-    signer: Signer,
+    signer: Signer, protocol: str = "imap",
 ) -> CanaryLanded | Mail:  # fmt: skip
     """Never raises for anything that a header may hold. ``place`` learns from canaries how its hosts call
-    themselves."""
+    themselves. ``protocol``: by which it was seen, imap or pop3."""
     those = fields(header)
+    place.meet(those)
     seen = read_canary(signer, those, account)
     if seen is not None:
-        return _landed(seen, those, internal_date, folder, side, account, place)
+        return _landed(seen, those, internal_date, folder, side, account, place, protocol)
     found = message_id(those)
     ours = signer.recognise(found) if found is not None else None
     if ours is not None and _stripped(those, account):
         sent = moment(first(those, "date") or "") or internal_date or now()
-        return _landed(Seen(ours, "", sent), those, internal_date, folder, side, account, place)
+        return _landed(Seen(ours, "", sent), those, internal_date, folder, side, account, place, protocol)
     # The signed Message-ID in another's copy, or beside a signature that does not hold, is no evidence of a
     # landing, but no real mail either.
     taken = arrival(those, place)
@@ -49,7 +50,7 @@ def _stripped(those: Sequence[Field], account: str) -> bool:
 
 def _landed(
     seen: Seen, those: Sequence[Field], internal_date: datetime | None, folder: str, side: Side,
-    account: str, place: Place,
+    account: str, place: Place, protocol: str,
 ) -> CanaryLanded:  # fmt: skip
     chain = hops(those)
     if chain and seen.route in (f"to-{side}", f"via-{side}"):
@@ -57,7 +58,7 @@ def _landed(
         place.learn(chain[-1].by)
     at = now()
     return CanaryLanded(
-        at=at, canary=seen.canary, side=side, account=account, folder=folder, protocol="imap",
+        at=at, canary=seen.canary, side=side, account=account, folder=folder, protocol=protocol,
         latency_ms=latency(seen.sent_at, internal_date, at), hops=tuple(map(_name, reversed(chain))),
         auth=authentication(those, place),
     )  # fmt: skip

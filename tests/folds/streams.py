@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from probes.observation import Observation
-from tests.scenarios.world import ACCOUNT, NEW, NEW_IP, OLD, OLD_IP, World, clock
+from tests.scenarios.world import ACCOUNT, NEW, NEW_IP, OLD, OLD_IP, World, clock, cutover
 
 OTHER, MIXED = ("10 mx.elsewhere.example.",), (*NEW, "20 mail.example.jp.")
 DIFFERS = ("20 mx1.new.example.",)
@@ -159,3 +159,16 @@ def streams(draw: st.DrawFn, most: int = 120) -> list[Observation]:
     """In order of time; the first is the plan."""
     seed, length, steady = draw(st.integers(0, 2**32)), draw(st.integers(5, most)), draw(st.booleans())
     return Stream(seed, length, steady=steady).world.observations()
+
+
+@st.composite
+def near_safe(draw: st.DrawFn) -> list[Observation]:
+    """A cutover that nearly gets safe or does: without a fault, but for a few words of a stream on top."""
+    policy = draw(st.sampled_from(POLICIES))
+    world = cutover(World(policy | {"share_bound": 1.0}), until=draw(st.sampled_from((1100, 1400))))
+    chance = Stream(draw(st.integers(0, 2**32)), 0, steady=True)
+    chance.world, chance.turn = world, 300
+    for _ in range(draw(st.integers(0, 6))):
+        chance.at = chance.chance.uniform(0, 1100)
+        chance.pick((chance.resolver, chance.mail, chance.coverage, chance.operator, chance.landing))()
+    return world.observations()

@@ -10,7 +10,7 @@ from typing import Any
 import monitor.rescue.account as account
 from monitor.cli import main
 from monitor.rescue.ledger import Ledger
-from probes.mail.imap import _Wire
+from probes.mail.imapwire import Wire
 
 account.SETTLE = 2.0  # these servers are on the same machine
 left = int(sys.argv[1])
@@ -34,6 +34,6 @@ def counted(function: Any, after: bool) -> Any:
     return call
 
 
-_Wire.send = counted(_Wire.send, after=True)  # type: ignore[method-assign]
+Wire.send = counted(Wire.send, after=True)  # type: ignore[method-assign]
 Ledger.put = counted(Ledger.put, after=False)  # type: ignore[method-assign]
 sys.exit(main(sys.argv[2:]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -7,33 +8,42 @@ from pathlib import Path
 
 import pytest
 
-from tests.mail.test_dovecot import Dovecot
-from tests.rescue.stage import Stage
+from tests.mail.test_dovecot import LISTEN
+from tests.rescue.stage import Host, Stage
 from tests.servers.daemon import needs
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    """Both Dovecots, empty. Not under pytest's own directory, which only root may enter."""
+@pytest.fixture(scope="package")
+def hosts() -> Iterator[tuple[Host, Host]]:
+    """Two servers for all tests, each of which has a user of its own on both. Not under pytest's own
+    directory, which only root may enter."""
     needs("dovecot")
     with tempfile.TemporaryDirectory(prefix="mxcutover-rescue-") as name, ExitStack() as running:
         Path(name).chmod(0o755)
-        hosts = []
-        for side in ("old", "new"):
-            home = Path(name) / side
-            home.mkdir(mode=0o755)
-            host = Dovecot(home, _ports())
-            running.enter_context(host.daemon)
-            hosts.append(host)
-        yield Stage(hosts[0], hosts[1], tmp_path)
+        old, new = (_host(Path(name) / side) for side in ("old", "new"))
+        running.enter_context(old.daemon)
+        running.enter_context(new.daemon)
+        yield old, new
 
 
-def _ports() -> tuple[int, int]:
-    import socket
+def _host(home: Path) -> Host:
+    home.mkdir(mode=0o755)
+    return Host(home, _ports())
 
-    from tests.mail.test_dovecot import LISTEN
 
-    with socket.socket() as one, socket.socket() as two:
-        one.bind((LISTEN, 0))
-        two.bind((LISTEN, 0))
-        return one.getsockname()[1], two.getsockname()[1]
+@pytest.fixture
+def stage(hosts: tuple[Host, Host], tmp_path: Path) -> Stage:
+    """Both mailboxes empty."""
+    for host in hosts:
+        host.next_user()
+    return Stage(*hosts, tmp_path)
+
+
+def _ports() -> tuple[int, int, int]:
+    """Free ones for IMAP, IMAPS and POP3S."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(3)]
+        for one in sockets:
+            one.bind((LISTEN, 0))
+        imap, imaps, pop3s = (one.getsockname()[1] for one in sockets)
+        return imap, imaps, pop3s

@@ -50,10 +50,11 @@ resolvers = ["8.8.8.8"]
 routes = ["mx"]
 [[account]]
 address = "anna@example.jp"
-login = "anna"
+login = "{user}"
 secret = "file:secret"
 [endpoints]
 "{address}:993" = "{listen}:{old_port}"
+"{address}:995" = "{listen}:{old_pop_port}"
 "{new_address}:993" = "{listen}:{new_port}"
 """
 
@@ -67,15 +68,34 @@ class Kept(Struct, frozen=True):
     folder: str
 
 
+class Host(Dovecot):
+    """With a mailbox for each of many users, one of whom it is about."""
+
+    def __init__(self, home: Path, ports: tuple[int, int, int]) -> None:
+        super().__init__(home, ports)
+        config, mail = home / "dovecot.conf", f"{home}/mail"
+        config.write_text(config.read_text().replace(mail, f"{mail}/%n"))
+        (home / "users").write_text("".join(f"user{n}:{PASSWORD}\n" for n in range(50)))
+        self._turn = 0
+
+    @property
+    def user(self) -> str:
+        return f"user{self._turn}"
+
+    def next_user(self) -> None:
+        self._turn += 1
+
+
 class Stage:
-    def __init__(self, old: Dovecot, new: Dovecot, directory: Path) -> None:
+    def __init__(self, old: Host, new: Host, directory: Path) -> None:
         self.old, self.new, self.directory = old, new, directory
         self.plan, self.journal = directory / "cutover.toml", directory / "cutover.journal"
         (directory / "secret").touch(mode=0o600)
         (directory / "secret").write_text(PASSWORD)
         text = _PLAN.format(
             name=NAME, address=ADDRESS, new_name=NEW_NAME, new_address=NEW_ADDRESS, listen=LISTEN,
-            old_ca=old.ca, new_ca=new.ca, old_port=old.ports[1], new_port=new.ports[1],
+            old_ca=old.ca, new_ca=new.ca, old_port=old.ports[1], old_pop_port=old.ports[2],
+            new_port=new.ports[1], user=old.user,
         )  # fmt: skip
         self.plan.write_text(text)
         self.changed = now() - timedelta(hours=6)
@@ -128,22 +148,22 @@ class Stage:
 
 
 @contextlib.contextmanager
-def session(host: Dovecot) -> Iterator[imaplib.IMAP4_SSL]:
+def session(host: Host) -> Iterator[imaplib.IMAP4_SSL]:
     context = ssl.create_default_context(cafile=host.ca)
     context.check_hostname = False
     with imaplib.IMAP4_SSL(LISTEN, host.ports[1], ssl_context=context) as imap:
-        imap.authenticate("PLAIN", lambda _: f"\0anna\0{PASSWORD}".encode())
+        imap.authenticate("PLAIN", lambda _: f"\0{host.user}\0{PASSWORD}".encode())
         yield imap
 
 
-def put(host: Dovecot, raw: bytes, at: datetime, flags: str = "", folder: str = "INBOX") -> None:
+def put(host: Host, raw: bytes, at: datetime, flags: str = "", folder: str = "INBOX") -> None:
     with session(host) as imap:
         imap.create(folder)
         date = imaplib.Time2Internaldate(at)
         assert imap.append(folder, flags, date, raw)[0] == "OK"
 
 
-def kept(host: Dovecot) -> list[Kept]:
+def kept(host: Host) -> list[Kept]:
     """Everything in every folder, without changing it."""
     found = []
     with session(host) as imap:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import re
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from imapclient.imap_utf7 import encode
 
+from monitor.exits import Failure
+from monitor.journal import Journal
+from monitor.plan.load import load
+from monitor.rescue.content import content, unix
+from monitor.rescue.ledger import Ledger
+from monitor.rescue.model import Rescued
+from monitor.rescue.running import Rescue, errands
+from monitor.snapshot import StragglerRow
+from monitor.watch.vault import Vault
+from probes.mail import carrier
+from probes.mail.carrier import Carrier, Refused
+from probes.observation import now
 from tests.mail.test_dovecot import JUNK
-from tests.rescue.stage import ANNA, Stage, kept, put
+from tests.rescue.stage import ANNA, Stage, kept, put, session
+from tests.watch.fake import plan
 
 pytestmark = pytest.mark.servers
 
@@ -91,3 +112,114 @@ def test_killed_at_any_moment_it_copies_each_once_and_the_same(stage: Stage) -> 
     assert sorted(map(repr, kept(stage.new))) == sorted(map(repr, before)) and kept(stage.old) == before
     assert stage.stragglers() == ("met", "stragglers.met")
     assert stage.run() == (0, [], "")
+
+
+def test_beside_a_watch_that_holds_the_journal_the_record_is_told_all_the_same(stage: Stage) -> None:
+    at = stage.changed + timedelta(hours=1)
+    raw = letter(1)
+    put(stage.old, raw, at)
+    stage.record(stage.taken(raw, at))
+    with Journal.open(stage.journal) as journal, ThreadPoolExecutor() as pool:
+        running = pool.submit(stage.run)
+        while not running.done():
+            journal.keep([])  # as a watch does several times a second
+            time.sleep(0.05)
+        code, rows, said = running.result()
+    assert (code, [row["outcome"] for row in rows], said) == (0, ["copied"], "")
+    assert stage.stragglers() == ("met", "stragglers.met")
+
+
+def test_what_cannot_be_copied_is_said_and_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong password; a full mailbox; a server that does not tell which UID it gave; a copy that its owner
+    deleted on new."""
+    at = stage.changed + timedelta(hours=1)
+    raw = letter(1)
+    put(stage.old, raw, at)
+    stage.record(stage.taken(raw, at))
+    secret = stage.directory / "secret"
+    right = secret.read_text()
+    secret.write_text("wrong")
+    code, rows, _ = stage.run()
+    assert code == 69 and rows[0]["outcome"] == "failed" and "the login is refused" in rows[0]["detail"]
+    secret.write_text(right)
+
+    def full(*_: object) -> None:
+        raise Refused("[OVERQUOTA] Quota exceeded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Carrier, "add", full)
+        (refused,) = rescued(stage)
+    assert refused.outcome == "refused" and "Quota" in refused.detail and not kept(stage.new)
+    with monkeypatch.context() as patched:
+        patched.setattr(carrier, "_APPENDUID", re.compile(b"(?!)"))
+        (copied,) = rescued(stage)
+    assert (copied.outcome, copied.detail) == ("copied", "") and len(kept(stage.new)) == 1
+    with session(stage.new) as imap:
+        imap.select("INBOX")
+        imap.store("1:*", "+FLAGS", "\\Deleted")
+        imap.expunge()
+    (gone,) = rescued(stage, dry=True)
+    assert gone.outcome == "gone" and not kept(stage.new)
+
+
+def rescued(stage: Stage, *, dry: bool = False) -> list[Rescued]:
+    """In this process, whether or not the record knows already that it is on new."""
+    at = stage.changed + timedelta(hours=1)
+    made = load(stage.plan)
+    row = StragglerRow(accepted_at=at, recipient=ANNA, message_id="<1@a.example>", client=None)
+    todo, nobody = errands(made, [row])
+    assert not nobody
+    work = Rescue(made, Vault(made), stage.journal, dry=dry, told=lambda one: None)
+    return asyncio.run(work.run(todo))
+
+
+def test_from_a_host_that_has_pop3_alone(stage: Stage) -> None:
+    """Nothing is marked as read there, and the date is when old took it."""
+    stage.plan.write_text(stage.plan.read_text().replace("[old.imap]", "[old.pop3]"))
+    at = stage.changed + timedelta(hours=1)
+    raw, large = letter(1, ".A line that begins with a dot\r\n..\r\n."), letter(2, "y" * 2_500_000)
+    for one in (letter(3), raw, large):
+        put(stage.old, one, at)
+    stage.record(stage.taken(raw, at), stage.taken(large, at), stage.taken(letter(9), at))
+    before = kept(stage.old)
+    code, rows, _ = stage.run()
+    assert (code, sorted(row["outcome"] for row in rows)) == (10, ["absent", "copied", "copied"])
+    assert kept(stage.old) == before
+    found = kept(stage.new)
+    assert sorted(one.raw for one in found) == sorted([raw, large])
+    assert all(abs(one.date - at) < timedelta(seconds=1) and not one.flags for one in found)
+
+
+def test_one_rescue_at_a_time(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "journal"), pytest.raises(Failure, match="another rescue is at work"):
+        Ledger(tmp_path / "journal")
+    with Ledger(tmp_path / "journal") as ledger:
+        assert ledger.of(ANNA, "x") is None
+        assert (tmp_path / "journal.rescue").stat().st_mode & 0o777 == 0o600
+
+
+def test_who_is_looked_for_where() -> None:
+    made = plan()  # a@ has secrets for both sides, b@ for neither
+
+    def row(recipient: str) -> StragglerRow:
+        return StragglerRow(accepted_at=now(), recipient=recipient, message_id="<1@x>", client=None)
+
+    own, detail, alias, hidden = (
+        row(r) for r in ("A@example.jp", "a+list@example.jp", "info@example.jp", "")
+    )
+    (one,), nobody = errands(made, [own, detail, alias, hidden, row("b@example.jp")])
+    assert one.stragglers == (own, detail, alias, hidden)
+    assert [one.recipient for one in nobody] == ["b@example.jp"]
+    assert errands(made, [own], ["b@example.jp"]) == ([], [])
+    blind = msgspec.structs.replace(made, accounts=made.accounts[1:])
+    assert errands(blind, [alias]) == ([], [alias])
+
+
+@given(st.binary(max_size=400), st.sampled_from([b"\r\n", b"\n"]))
+def test_content_is_the_same_whatever_the_way_and_the_line_ends(body: bytes, end: bytes) -> None:
+    head = b"Message-ID: <1@a>\nSubject: x\nFrom: a@b"
+    one = head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body
+    two = end.join([b"Received: by somebody", *head.split(b"\n"), b"", unix(body).replace(b"\n", end)])
+    assert content(one) == content(two)
+    assert content(one) != content(two.replace(b"<1@a>", b"<2@a>"))
+    assert content(b"\r\n" + body) and content(body)

@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 
 from tests.servers.daemon import Daemon, program
-from tests.servers.host import MAIL_GID, MAIL_UID, USERS, MailHost
+from tests.servers.host import MAIL_GID, MAIL_UID, MailHost
 
 TIMEOUT = 20.0
 
@@ -94,7 +94,7 @@ class Dovecot:
             imaps=host.imap_port if host.implicit_tls else 0,
         )  # fmt: skip
         (home / "dovecot.conf").write_text(config)
-        users = "".join(f"{host.login(user)}:{host.password(user)}\n" for user in USERS)
+        users = "".join(f"{host.login(user)}:{host.password(user)}\n" for user in host.users)
         (home / "users").write_text(users)
 
     def session(self, user: str) -> Session:
@@ -108,7 +108,7 @@ class Dovecot:
 
     def _lets_in(self) -> bool:
         try:
-            self.session(USERS[0]).logout()
+            self.session(self.host.users[0]).logout()
         except imaplib.IMAP4.error:
             return False
         return True

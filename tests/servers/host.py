@@ -28,6 +28,7 @@ class MailHost(Struct, frozen=True, kw_only=True):
     directory: Path
     certificate: Path
     zone: str | None
+    users: tuple[str, ...] = USERS
 
     @property
     def queue(self) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers import zones
 from tests.servers.addresses import DNS, IMAP, IMAPS, SMTP, STANDARD, SUBMISSION, SUBMISSIONS
-from tests.servers.host import USERS, MailHost
+from tests.servers.host import MailHost
 from tests.servers.stage import Stage
 
 ROUTES = ("via-old", "via-new", "to-old", "mx")
@@ -24,10 +25,7 @@ addresses = ["{old.addresses[0]}"]
 
 {old_services}
 
-[old.log]
-path = "{old.log}"
-zone = "{old.zone}"
-
+{old_log}
 [new]
 mx = {new_names}
 addresses = {new_addresses}
@@ -81,19 +79,31 @@ ca_file = "{ca}"
 """
 
 
-def write_plan(stage: Stage, directory: Path, ttl: int) -> Path:
-    """``cutover.toml``, the accounts' CSV and a secret file each; the path of the plan."""
+_LOG = """\
+[old.log]
+path = "{old.log}"
+zone = "{old.zone}"
+"""
+
+
+def write_plan(
+    stage: Stage, directory: Path, ttl: int, routes: Sequence[str] = ROUTES, log: bool = True
+) -> Path:
+    """``cutover.toml``, the accounts' CSV and a secret file each; the path of the plan. ``log``: whether
+    old's can be read."""
     old, new, addresses = stage.old, stage.new, stage.addresses
     text = _PLAN.format(
         domain=zones.DOMAIN, old=old, old_services=_services(old, stage.ca),
         new_names=json.dumps(zones.NEW_HOSTS), new_addresses=json.dumps(new.addresses),
         new_services=_services(new, stage.ca), planned=json.dumps(zones.NEW_MX),
         resolvers=json.dumps([addresses.unbound, addresses.knot]), root=addresses.root,
-        routes=json.dumps(ROUTES), quiet_for=QUIET_FOR, streak=STREAK, ttl=ttl, endpoints=_endpoints(stage),
+        routes=json.dumps(routes), old_log=_LOG.format(old=old) if log else "",
+        quiet_for=QUIET_FOR, streak=STREAK, ttl=ttl, endpoints=_endpoints(stage),
     )  # fmt: skip
     path = directory / "cutover.toml"
     path.write_text(text)
-    rows = ["address,old_login,new_login,old_secret,new_secret", *(_row(stage, directory, u) for u in USERS)]
+    rows = ["address,old_login,new_login,old_secret,new_secret"]
+    rows += (_row(stage, directory, user) for user in old.users)
     (directory / "accounts.csv").write_text("\n".join(rows) + "\n")
     return path
 

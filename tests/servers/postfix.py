@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.addresses import SMTP
 from tests.servers.daemon import Daemon, program, run, wait_until
-from tests.servers.host import MAIL_GID, MAIL_UID, USERS, MailHost
+from tests.servers.host import MAIL_GID, MAIL_UID, MailHost
 from tests.servers.zones import DOMAIN
 
 DAEMONS = Path("/usr/lib/postfix/sbin")
@@ -24,7 +25,7 @@ setgid_group = postdrop
 maillog_file = {log}
 maillog_file_prefixes = {directory}
 myhostname = {name}
-mydestination =
+mydestination = {destinations}
 mynetworks =
 local_recipient_maps =
 alias_maps =
@@ -41,13 +42,15 @@ smtpd_sasl_type = dovecot
 smtpd_sasl_path = private/auth
 smtpd_tls_chain_files = {certificate}
 smtp_tls_security_level = none
-virtual_mailbox_domains = {domain}
+virtual_mailbox_domains = {virtual}
 virtual_mailbox_base = {mail}
 virtual_mailbox_maps = inline:{{ {mailboxes} }}
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_transport = {delivery}
 transport_maps = texthash:{config}/transport
+mailbox_transport_maps = hash:{config}/mailboxes
+fallback_transport = {fallback}
 queue_run_delay = 2s
 minimal_backoff_time = 1s
 maximal_backoff_time = 4s
@@ -76,6 +79,7 @@ error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
 virtual unix - n n - - virtual
+local unix - n n - - local
 lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
@@ -85,12 +89,14 @@ postlog unix-dgram n - n - 1 postlogd
 
 class Postfix:
     """``outsiders``: the network whose clients may say whom they play (XCLIENT), so that the log and the
-    Received fields name outside hosts. Old delivers by virtual(8), new hands to its Dovecot by LMTP."""
+    Received fields name outside hosts. Old delivers by virtual(8), new hands to its Dovecot by LMTP. With
+    ``fallback``, the address of another host, the domain is in mydestination: local(8) hands to Dovecot what
+    is for users that are here, and passes mail for users that it does not know on to that host."""
 
-    def __init__(self, host: MailHost, outsiders: str) -> None:
+    def __init__(self, host: MailHost, outsiders: str, fallback: str | None = None) -> None:
         self.host = host
         self._config = host.directory / "config"
-        self._write(outsiders)
+        self._write(outsiders, f"relay:[{fallback}]:{SMTP}" if fallback else "")
         # As postfix(1) starts it, but with the master in place of the shell, so that SIGTERM reaches it.
         start = f"{program('postfix')} -c {self._config} check && exec {DAEMONS}/master -c {self._config} -s"
         command = ["/bin/sh", "-c", start]
@@ -98,19 +104,21 @@ class Postfix:
             f"postfix-{host.side}", command, host.directory, self._greets, log=host.log, zone=host.zone
         )
 
-    def _write(self, outsiders: str) -> None:
+    def _write(self, outsiders: str, fallback: str) -> None:
         host = self.host
         main = _MAIN.format(
             queue=host.queue, directory=host.directory, daemons=DAEMONS, log=host.log, name=host.name,
             bind=host.addresses[0], outsiders=outsiders, certificate=host.certificate,
-            domain=DOMAIN, mail=host.mail, mailboxes=", ".join(f"{{{u}@{DOMAIN} = {u}/}}" for u in USERS),
-            uid=MAIL_UID, gid=MAIL_GID, config=self._config,
+            destinations=DOMAIN if fallback else "", virtual="" if fallback else DOMAIN,
+            mailboxes=", ".join(f"{{{u}@{DOMAIN} = {u}/}}" for u in host.users), mail=host.mail,
+            fallback=fallback, uid=MAIL_UID, gid=MAIL_GID, config=self._config,
             delivery="virtual" if host.side == "old" else "lmtp:unix:private/dovecot-lmtp",
         )  # fmt: skip
         (self._config / "main.cf").write_text(main)
         smtp = "\n".join(f"{address}:{SMTP} inet n - n - - smtpd" for address in host.addresses)
         (self._config / "master.cf").write_text(_MASTER.format(smtp=smtp, submission=self._submission()))
         (self._config / "transport").touch()
+        self.keep(host.users)
 
     def _submission(self) -> str:
         """Submission takes authenticated users alone, under TLS (RFC 6409 section 4.3, RFC 8314)."""
@@ -122,13 +130,23 @@ class Postfix:
             "  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject"
         )
 
+    def keep(self, users: Sequence[str]) -> None:
+        """From now on local(8) knows these users alone. It sees for itself that the table has changed, but
+        takes two versions of one second for the same, so ``reload`` after the last one."""
+        lines = (f"{user} lmtp:unix:private/dovecot-lmtp\n" for user in users)
+        (self._config / "mailboxes").write_text("".join(lines))
+        run(program("postmap"), "-c", str(self._config), str(self._config / "mailboxes"))
+
     def relay(self, to: str | None) -> None:
         """From now on pass the domain's mail on to the host at this address; None: deliver it here again."""
         line = f"{DOMAIN} relay:[{to}]:{SMTP}\n" if to else ""
         (self._config / "transport").write_text(line)
+        self.reload()
+
+    def reload(self) -> None:
         before = self._reloads()
         run(program("postfix"), "-c", str(self._config), "reload")
-        wait_until(lambda: self._reloads() > before, f"{self.host.name} goes by the new transport table")
+        wait_until(lambda: self._reloads() > before, f"{self.host.name} goes by its new tables")
 
     def _reloads(self) -> int:
         return self.host.log.read_text(errors="replace").count(": reload -- version")

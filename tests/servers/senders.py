@@ -6,9 +6,10 @@ import asyncio
 import random
 import socket
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from itertools import count
+from itertools import count, cycle
 from typing import Any
 
 import aiosmtplib
@@ -172,23 +173,26 @@ async def _answer(resolver: str, name: str, kind: str) -> list[Any]:
 
 class Writing:
     """Everybody writes, each at a pace of their own, until cancelled. ``colleague_at`` is the host that the
-    colleague's mail program is set to."""
+    colleague's mail program is set to, None while the colleague is away; letters go to its users in turn."""
 
-    def __init__(self, post: Post, colleague_at: MailHost, pause: float) -> None:
+    def __init__(
+        self, post: Post, colleague_at: MailHost | None, pause: float, users: Sequence[str] = USERS
+    ) -> None:
         self.colleague_at = colleague_at
         self._post = post
         self._pause = pause
+        self._recipients = cycle(users)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for number, sender in enumerate(self._post.outsiders):
-                group.create_task(self._outside(sender, number))
+            for sender in self._post.outsiders:
+                group.create_task(self._outside(sender))
             group.create_task(self._colleague())
 
-    async def _outside(self, sender: Outsider, number: int) -> None:
-        for turn in count(number):
+    async def _outside(self, sender: Outsider) -> None:
+        while True:
             await self._rest()
-            await self._until_taken(sender, USERS[turn % len(USERS)])
+            await self._until_taken(sender, next(self._recipients))
 
     async def _until_taken(self, sender: Outsider, recipient: str) -> None:
         """As an MTA does: again after a while, by what DNS says then; never after a 5xx."""
@@ -205,11 +209,12 @@ class Writing:
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _colleague(self) -> None:
-        for turn in count():
+        while True:
             await self._rest()
-            host = self.colleague_at
+            if (host := self.colleague_at) is None:
+                continue
             try:
-                await self._post.submit(host, USERS[turn % len(USERS)])
+                await self._post.submit(host, next(self._recipients))
             except (aiosmtplib.SMTPException, OSError) as error:
                 self._post.truth.refused.append(f"submission to {host.name}: {error}")
 

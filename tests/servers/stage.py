@@ -14,7 +14,7 @@ from __future__ import annotations
 import email
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ from tests.servers.nsd import Nsd
 from tests.servers.postfix import Postfix
 from tests.servers.senders import Post
 
-PROGRAMS = ("nsd", "nsd-control", "unbound", "kresd", "postfix", "postqueue", "dovecot")
+PROGRAMS = ("nsd", "nsd-control", "unbound", "kresd", "postfix", "postqueue", "postmap", "dovecot")
 APEX = f"{zones.DOMAIN}."
 OLD_ZONE = "Asia/Tokyo"
 
@@ -37,23 +37,29 @@ OLD_ZONE = "Asia/Tokyo"
 class Stage:
     """``with Stage() as stage: …``: everything runs and answers; before the change, old is the MX.
 
-    ``ttl`` is that of the domain's records, ``host_ttl`` that of the hosts' addresses. ``directory`` is its
+    ``ttl`` is that of the domain's records, ``host_ttl`` that of the hosts' addresses; with ``destination``
+    the domain is one of old's own (``mydestination``), else a virtual one. ``directory`` is the stage's
     own and gone at the end: pytest's temporary folders are closed to the servers' unprivileged processes,
     and too deep for the names of UNIX sockets.
     """
 
-    def __init__(self, ttl: int = 5, host_ttl: int = 10) -> None:
+    def __init__(
+        self, ttl: int = 5, host_ttl: int = 10, users: tuple[str, ...] = USERS, destination: bool = False
+    ) -> None:
         self.addresses = draw()
         self._temporary = tempfile.TemporaryDirectory(prefix="mx-")
         self.directory = Path(self._temporary.name)
         self.directory.chmod(0o711)
         self._ttl = ttl
         self._serial = 1
+        self._users = users
         self._authority = CertificateAuthority(self.directory)
         self.ca = self._authority.path
         self.old = self._host("old", (zones.OLD_HOST,), (self.addresses.old,), OLD_ZONE)
         self.new = self._host("new", zones.NEW_HOSTS, self.addresses.new, None)
-        self.old_mta, self.new_mta = (Postfix(h, self.addresses.outsiders) for h in (self.old, self.new))
+        fallback = self.addresses.new[0] if destination else None
+        self.old_mta = Postfix(self.old, self.addresses.outsiders, fallback)
+        self.new_mta = Postfix(self.new, self.addresses.outsiders)
         self.old_imap, self.new_imap = (Dovecot(h, self.ca) for h in (self.old, self.new))
         self._build_dns(host_ttl)
         self.daemons = self._daemons()
@@ -93,7 +99,7 @@ class Stage:
         self._authority.server_context(*names)
         host = MailHost(
             side=side, name=names[0], addresses=addresses, directory=self.directory / side,
-            certificate=self.directory / f"{names[0]}.pem", zone=zone,
+            certificate=self.directory / f"{names[0]}.pem", zone=zone, users=self._users,
         )  # fmt: skip
         host.prepare()
         return host
@@ -132,10 +138,11 @@ class Stage:
         self.secondary.transfer(APEX)
         wait_until(lambda: self.secondary.serves(APEX, self._serial), "the secondary serves the change")
 
-    def copy(self) -> int:
-        """What lies on old and not on new is appended there, as a last run of imapsync does. How many."""
+    def copy(self, users: Sequence[str] | None = None) -> int:
+        """What lies on old and not on new is appended there, as a last run of imapsync does; of all users or
+        of these. How many."""
         copied = 0
-        for user in USERS:
+        for user in self.old.users if users is None else users:
             there = {message_id for message_id, _ in letters(self.new, user)}
             missing = [raw for message_id, raw in letters(self.old, user) if message_id not in there]
             if missing:

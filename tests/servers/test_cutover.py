@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from probes.observation import CanaryLanded, CanarySent, Mail, Observation, read_lines
 from tests.servers.daemon import needs
-from tests.servers.host import USERS, MailHost
+from tests.servers.host import MailHost
 from tests.servers.planfile import ROUTES, STREAK, write_plan
 from tests.servers.senders import Sent, Truth, Writing
 from tests.servers.stage import PROGRAMS, Stage, files, letters
@@ -86,7 +86,7 @@ async def play(stage: Stage, plan: Path) -> Played:
             stage.secondary_catches_up()
             await watch.verdict("draining")
             await trapped(journal)
-            relayed = await let_go(stage, writing)
+            relayed = await let_go(stage, writing, plan)
             await watch.verdict("safe")
             sending.cancel()
             code = await watch.stop()
@@ -106,7 +106,7 @@ async def trapped(journal: Path) -> None:
     raise AssertionError(f"the trap is never told: {said}")
 
 
-async def let_go(stage: Stage, writing: Writing) -> list[Sent]:
+async def let_go(stage: Stage, writing: Writing, plan: Path) -> list[Sent]:
     """Old passes the domain on, what it had kept is copied, the colleague's mail program is set to new.
     Returns what it relayed."""
     before = len(stage.post.truth.taken_by(stage.old))
@@ -116,9 +116,19 @@ async def let_go(stage: Stage, writing: Writing) -> list[Sent]:
     sent = stage.post.truth.sent
     await until(lambda: sent[-1].submitted and sent[-1].address in stage.new.addresses, "through new")
     await until(lambda: stage.old_mta.waiting() == 0, "old's queue is empty")
-    stage.copy()
+    await rescued(plan)
+    stage.copy()  # the mail of before the change
     there = set(ids(stage.old))
     return [s for s in stage.post.truth.taken_by(stage.old) if s.message_id not in there]
+
+
+async def rescued(plan: Path) -> None:
+    """What old kept since the change, by the command and beside the watch."""
+    said = await mxcutover("rescue", str(plan), "--json")
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert any(row["outcome"] == "copied" for row in rows), rows
+    assert {row["outcome"] for row in rows} <= {"copied", "there"} and not any(row["detail"] for row in rows)
+    await mxcutover("rescue", str(plan))  # once more, and nothing is there twice
 
 
 async def somebody_found_new(stage: Stage) -> None:
@@ -178,7 +188,7 @@ def nothing_is_lost_and_nothing_was_touched(stage: Stage, played: Played) -> Non
     assert all(there[sent.message_id] == 1 for sent in played.truth.sent)
     assert not played.truth.refused
     for host in (stage.old, stage.new):
-        for path in (path for user in USERS for path in files(host, user)):
+        for path in (path for user in host.users for path in files(host, user)):
             # Maildir: in "new" until a client has selected the mailbox; flags stand after ":2,".
             assert path.parent.name == "new" and ":2," not in path.name, path
 
@@ -212,7 +222,7 @@ async def the_report_says_so(stage: Stage, played: Played, directory: Path) -> N
     assert {row["route"]: row["planned"] for row in evidence["routes"]} == dict.fromkeys(ROUTES, True)
     assert all(row["streak"] >= STREAK for row in evidence["routes"])
     watched = {row["source"]: row for row in evidence["coverage"]}
-    boxes = {f"mailbox:{side}:{user}@{DOMAIN}" for side in ("old", "new") for user in USERS}
+    boxes = {f"mailbox:{side}:{user}@{DOMAIN}" for side in ("old", "new") for user in stage.old.users}
     assert watched.keys() == {"log:old"} | boxes
     assert not any(row["gaps"] or row["not_understood"] for row in watched.values())
     assert evidence["stragglers"] == []
@@ -235,10 +245,10 @@ def no_secret_is_told(stage: Stage, played: Played, directory: Path) -> None:
     told = b"".join(
         path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.suffix != ".secret"
     )
-    for password in (host.password(user) for host in (stage.old, stage.new) for user in USERS):
+    for password in (host.password(user) for host in (stage.old, stage.new) for user in host.users):
         assert password.encode() not in told and password not in str(played.watch)
 
 
 def ids(host: MailHost) -> list[str]:
     """Message-IDs of everything that lies on this host."""
-    return [message_id for user in USERS for message_id, _ in letters(host, user)]
+    return [message_id for user in host.users for message_id, _ in letters(host, user)]

@@ -52,21 +52,30 @@ def attend(daemon: subprocess.Popen[bytes]) -> int:
 
 
 def end(daemon: subprocess.Popen[bytes]) -> None:
-    """Politely first: the daemon ends its own processes. What is left after a while is killed."""
+    """Politely first: the daemon ends its own processes, and what it leaves behind is asked as well. What is
+    left after a while is killed."""
     if daemon.poll() is None:
         daemon.terminate()
     deadline = time.monotonic() + PATIENCE
-    while below() and time.monotonic() < deadline:
+    orphaned = False
+    while (left := below()) and time.monotonic() < deadline:
+        if daemon.poll() is not None and not orphaned:
+            orphaned = True
+            send(signal.SIGTERM, left)
         reap()
         time.sleep(0.02)
     while left := below():
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        send(signal.SIGKILL, left)
         reap()
         time.sleep(0.02)
+
+
+def send(number: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
 
 
 def below() -> list[int]:
