@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import re
-import stat
 import time
-import zlib
 from collections import deque
 from datetime import date
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, ClassVar, cast
+from typing import ClassVar
 
-import zstandard
 from msgspec import Struct
 
 from probes.oldhost.lines import CUT
+from probes.oldhost.storage import BROKEN, OPENERS, Facts, Local, Opened, Storage
 
 CHUNK = 1 << 20  # bytes read at a time: what is made of them stays in the processor's cache
 WINDOW = 256  # bytes before the place that must be there again
-
-
-class _Zst:
-    """A zstd file as :mod:`gzip` would open it; it can only be sought forwards."""
-
-    def __init__(self, path: Path, mode: str = "rb") -> None:
-        self._raw = path.open("rb")
-        self._reader = zstandard.ZstdDecompressor().stream_reader(self._raw, read_across_frames=True)
-        self.read, self.seek, self.fileno = self._reader.read, self._reader.seek, self._raw.fileno
-
-    def close(self) -> None:
-        self._raw.close()
-
-    def __enter__(self) -> _Zst:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": _Zst}
-BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 
 class Place(Struct, frozen=True):
@@ -88,25 +61,6 @@ class Segment(Struct):
     skipping: bool = False
 
 
-def readable(path: str | Path) -> str | None:
-    """Why a log cannot be read now, in a few words; None where it can."""
-    try:
-        with _open(Path(path)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return None if stat.S_ISREG(mode) else "not a regular file"
-
-
-def _open(path: Path) -> IO[bytes]:
-    """Never waits for the other end of a pipe."""
-    return cast("IO[bytes]", open(path, "rb", buffering=0, opener=_nonblocking))
-
-
-def _nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
 # -- siblings -------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(r"^\.(\d{1,4})$")
@@ -123,34 +77,39 @@ class Sibling(Struct, frozen=True):
     label: str | None
 
 
-def siblings(path: Path) -> list[Sibling]:
+def siblings(path: Path, storage: Storage | None = None) -> list[Sibling]:
     """The rotated files of a log, oldest first; of one and its compressed twin only the first."""
+    storage = storage or Local()
     found: dict[str, Sibling] = {}
     try:
-        entries = sorted(path.parent.iterdir())
+        entries = sorted(storage.entries(path.parent))
+    except ConnectionError:
+        raise
     except OSError:
         return []
     for entry in entries:
-        one = _sibling(path, entry)
+        one = _sibling(path, entry, storage)
         if one is not None and one[0] not in found:  # "mail.log.1" sorts before "mail.log.1.gz"
             found[one[0]] = one[1]
     return sorted(found.values(), key=_age)
 
 
-def _sibling(path: Path, entry: Path) -> tuple[str, Sibling] | None:
+def _sibling(path: Path, entry: Path, storage: Storage) -> tuple[str, Sibling] | None:
     name = entry.name.removesuffix(entry.suffix) if entry.suffix in OPENERS else entry.name
     rest = name[len(path.name) :] if name.startswith(path.name) else _inner(path, name)
     number, dated = _NUMBER.match(rest), _DATE.match(rest)
     if not (number or dated):
         return None
     try:
-        seen = entry.stat()
+        seen = storage.facts(entry)
+    except ConnectionError:
+        raise
     except OSError:
         return None
-    if not stat.S_ISREG(seen.st_mode):
+    if not seen.regular:
         return None
     label = (dated[1] + (dated[2] or "")) if dated else None
-    return rest, Sibling(entry, seen.st_mtime, seen.st_ino, int(number[1]) if number else None, label)
+    return rest, Sibling(entry, seen.mtime, seen.inode, int(number[1]) if number else None, label)
 
 
 def _inner(path: Path, name: str) -> str:
@@ -201,11 +160,12 @@ class LogReader:
 
     PLACE: ClassVar[type[Struct]] = Place
 
-    def __init__(self, path: Path, since: float) -> None:
+    def __init__(self, path: Path, since: float, storage: Storage | None = None) -> None:
         self._path = path
+        self._storage = storage or Local()
         self._since = since
         self._todo: deque[Segment] = deque()
-        self._file: IO[bytes] | None = None
+        self._file: Opened | None = None
         self._now: Segment = Segment(path)
         self._inode = 0
         self._near = 0
@@ -224,13 +184,18 @@ class LogReader:
                 self._todo = deque(found)
                 return True
         if history or place is not None:
-            files = [one for one in siblings(self._path) if one.mtime >= self._since]
+            files = [one for one in siblings(self._path, self._storage) if one.mtime >= self._since]
             self._todo = deque(self._segments(files))
         else:
             self._todo = deque([Segment(self._path, offset=-1, live=True, gap=True)])
         return False
 
     def close(self) -> None:
+        """Nothing more will be read."""
+        self._storage.close()
+        self._shut()
+
+    def _shut(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -257,33 +222,41 @@ class LogReader:
     def _next(self) -> bool:
         """Open the next file; whether a gap lies before it."""
         segment = self._todo.popleft() if self._todo else Segment(self._path, live=True)
-        opener = None if segment.live else OPENERS.get(segment.path.suffix)
         try:
-            self._file = opener(segment.path, "rb") if opener else _open(segment.path)
-            seen = os.fstat(self._file.fileno())
+            seen = self._open(segment)
+        except ConnectionError:
+            raise
         except OSError:
             if segment.live or not self._todo:
                 raise
             self._todo[0].gap = True
             return self._next()
         self._now = segment
-        self._inode, self._near = seen.st_ino, int(seen.st_mtime * 1000)
+        self._inode, self._near = seen.inode, int(seen.mtime * 1000)
         self._carry, self._nul, self._skipping = b"", False, segment.skipping
         self._seek(segment.offset)
         return segment.gap
 
+    def _open(self, segment: Segment) -> Facts:
+        packed = not segment.live and segment.path.suffix in OPENERS
+        self._file = Opened(self._storage, segment.path, packed)
+        return self._storage.facts_of(self._file.raw)
+
     def _seek(self, offset: int) -> None:
         """To ``offset``, or to the end of the last whole line for -1, with the bytes before it in mind."""
         assert self._file is not None
+        file = self._file.file
         if offset < 0:
-            end = self._file.seek(0, os.SEEK_END)
-            self._file.seek(max(0, end - CUT))
-            offset = end - len(self._file.read(CUT).rpartition(b"\n")[2])
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - CUT))
+            offset = end - len(file.read(CUT).rpartition(b"\n")[2])
         begin = max(0, offset - WINDOW)
         try:
-            self._file.seek(begin)
-            self._window = self._file.read(offset - begin) if offset else b""
-            self._file.seek(offset)
+            file.seek(begin)
+            self._window = file.read(offset - begin) if offset else b""
+            file.seek(offset)
+        except ConnectionError:
+            raise
         except BROKEN:
             self._window = b""
         self._offset = self._placed = offset
@@ -291,7 +264,9 @@ class LogReader:
     def _read(self) -> bytes:
         assert self._file is not None
         try:
-            data = self._file.read(CHUNK) or b""
+            data: bytes = self._file.file.read(CHUNK) or b""
+        except ConnectionError:
+            raise
         except BROKEN:
             if self._todo:
                 self._todo[0].gap = True
@@ -341,7 +316,7 @@ class LogReader:
         """The end of a file that gets no more: what it ends with is a line."""
         rest = self._carry + b"\n" if self._carry and not self._skipping else b""
         self._forward(len(self._carry))
-        self.close()
+        self._shut()
         return rest
 
     # -- the live file ------------------------------------------------------------------------------
@@ -349,26 +324,28 @@ class LogReader:
     def _intact(self) -> bool:
         """Whether the bytes that were read last are still there."""
         assert self._file is not None
-        seen = os.fstat(self._file.fileno())
-        if seen.st_size < self._offset:
+        if self._storage.facts_of(self._file.raw).size < self._offset:
             return False
         known = (self._window + self._carry)[-WINDOW:]
-        return os.pread(self._file.fileno(), len(known), self._offset - len(known)) == known
+        return self._storage.pread(self._file.raw, len(known), self._offset - len(known)) == known
 
     def _truncated(self) -> Step:
         """copytruncate: what was not read yet is in the copy, if anywhere."""
         found = self._locate(self.place(), copied=True)
-        self.close()
+        self._shut()
         self._todo = deque(found or [Segment(self._path, live=True)])
         self._todo[0].gap = True
         return Step()
 
     def _at_end(self, near: int, gap: bool) -> Step:
+        assert self._file is not None
         try:
-            seen = self._path.stat()
+            there = not self._storage.facts(self._path).size or self._storage.same(self._file.raw, self._path)
+        except ConnectionError:
+            raise
         except OSError:
             return Step(b"", near, gap=gap, missing=True, live=True)
-        if seen.st_ino == self._inode or not seen.st_size:
+        if there:
             return Step(b"", near, end=True, gap=gap, live=True)
         late = self._read()  # written while the new file already had its first line
         text = self._whole(late) if late else b""
@@ -377,16 +354,22 @@ class LogReader:
 
     def _newer(self) -> list[Segment]:
         """What was rotated after the file that was live until now, and the live one."""
-        files = siblings(self._path)
-        places = [i for i, one in enumerate(files) if one.inode == self._inode]
+        files = siblings(self._path, self._storage)
+        places = [i for i, one in enumerate(files) if self._is(one)]
         later = files[places[0] + 1 :] if places else []
         return [*(Segment(one.path) for one in later), Segment(self._path, live=True)]
+
+    def _is(self, one: Sibling) -> bool:
+        """Whether this is the file that was live until now."""
+        if one.inode or self._file is None:
+            return one.inode == self._inode
+        return one.path.suffix not in OPENERS and self._storage.same(self._file.raw, one.path)
 
     def _locate(self, place: Place, copied: bool = False) -> list[Segment] | None:
         """The files to read to go on from ``place``, or None where it is nowhere to be found."""
         if not copied and self._holds(self._path, place, same_inode=True):
             return [Segment(self._path, place.offset, live=True, skipping=place.skipping)]
-        files = siblings(self._path)
+        files = siblings(self._path, self._storage)
         for index in range(len(files) - 1, -1, -1):
             if self._holds(files[index].path, place, same_inode=not place.window):
                 first, *later = self._segments(files[index:])
@@ -401,17 +384,21 @@ class LogReader:
         return [*parts, Segment(self._path, live=True, gap=gaps[-1])]
 
     def _holds(self, path: Path, place: Place, same_inode: bool) -> bool:
-        opener = OPENERS.get(path.suffix) if path != self._path else None
+        """Whether a file has the bytes before the place where the place says. Where inodes are not known, a
+        place without any is in no file."""
+        packed = path != self._path and path.suffix in OPENERS
         begin = place.offset - place.window
         try:
-            with opener(path, "rb") if opener else _open(path) as file:
-                seen = os.fstat(file.fileno())
-                if same_inode and seen.st_ino != place.inode:
+            with Opened(self._storage, path, packed) as opened:
+                seen = self._storage.facts_of(opened.raw)
+                if same_inode and seen.inode != place.inode and (seen.inode or not place.window):
                     return False
-                if opener is None and seen.st_size < place.offset:
+                if not (seen.inode or place.window) or (not packed and seen.size < place.offset):
                     return False
-                file.seek(begin)
-                before = file.read(place.window) if place.window else b""
+                opened.file.seek(begin)
+                before = opened.file.read(place.window) if place.window else b""
+        except ConnectionError:
+            raise
         except BROKEN:
             return False
         return len(before) == place.window and blake2b(before, digest_size=8).hexdigest() == place.mark

@@ -13,9 +13,10 @@ import msgspec
 from probes.logformat import LogFormat
 from probes.logsource import Files, Source
 from probes.observation import Coverage, Observation, Side, Skip, from_ms, now, to_ms
-from probes.oldhost.files import Step, readable
+from probes.oldhost.files import Step
 from probes.oldhost.opening import opened, source_of
 from probes.oldhost.reader import MailLog
+from probes.oldhost.storage import readable
 from probes.oldhost.stream import HEARTBEAT
 from probes.sight import Sight
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 from msgspec import Struct
 
 from probes.logsource import Command, Files, Journal, Source, Ssh
-from probes.oldhost import files
+from probes.oldhost import storage
 from probes.oldhost.child import CannotRun, Child
 from probes.oldhost.files import LogReader, Step
 from probes.oldhost.journald import journal
@@ -50,7 +50,9 @@ def opened(
         case Command() | Journal():
             return StreamReader(dialect(source), stamp, heartbeat=heartbeat)
         case Ssh():
-            raise NotImplementedError
+            from probes.oldhost.remote import RemoteStorage
+
+            return LogReader(Path(source.path), since, RemoteStorage(source))
 
 
 def dialect(source: Command | Journal) -> Dialect:
@@ -61,11 +63,17 @@ def readable(source: Source) -> str | None:
     """Why a log cannot be read now, in a few words; None where it can."""
     match source:
         case Files(path):
-            return files.readable(path)
+            return storage.readable(path)
         case Command() | Journal():
             return _shows(dialect(source))
         case Ssh():
-            raise NotImplementedError
+            from probes.oldhost.remote import RemoteStorage
+
+            there = RemoteStorage(source)
+            try:
+                return storage.readable(source.path, there)
+            finally:
+                there.close()
 
 
 def _shows(asked: Dialect) -> str | None:

@@ -11,9 +11,10 @@ from typing import IO, Any
 from msgspec import Struct
 
 from probes.observation import Observation, now, to_ms
-from probes.oldhost.files import BROKEN, CHUNK, OPENERS
+from probes.oldhost.files import CHUNK
 from probes.oldhost.lines import CUT
 from probes.oldhost.reader import MailLog
+from probes.oldhost.storage import BROKEN, OPENERS
 
 STDIN = "-"
 HEAD = 200  # lines in which the first and the last stamp are looked for

@@ -285,6 +285,5 @@ class StreamReader:
 
 
 def _text(lines: list[bytes]) -> bytes:
-    """Whole lines, each with its newline, as a file has them."""
-    # A journal entry may hold newlines: what follows one is no line of its own.
-    return b"".join(line.replace(b"\n", b" ") + b"\n" for line in lines)
+    """Whole lines, each with its newline, as a file has them (``journald`` lets none hold another)."""
+    return b"".join(line + b"\n" for line in lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ class Follow:
             if waits:
                 time.sleep(0.01)
         return self
+
+    def joined(self, at: datetime) -> bool:
+        """Whether one interval of what is covered holds this moment."""
+        return any(begin <= at < end for begin, end in spans(self.seen))
 
     def meanwhile(self, seconds: float) -> None:
         end = time.monotonic() + seconds
