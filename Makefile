@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test rehearse bench constraints clean
+.PHONY: test rehearse worlds bench constraints clean
 
 $(VENV)/dev: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mxcutover needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -24,13 +24,19 @@ test: $(VENV)/dev
 rehearse: $(VENV)/dev
 	@$(BIN)/mxcutover rehearse $(ARGS)
 
+# The verdict and the rules that people use today, over simulated cutovers with known truth;
+# ARGS="--worlds 10000 --seed 2026" is the table of docs/worlds.md, ARGS="--kind rollback" one kind alone.
+worlds: $(VENV)/dev
+	@$(BIN)/python -m tests.worlds $(ARGS)
+
 $(VENV)/bench: $(VENV)/dev constraints-bench.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-bench.txt
 	@touch $@
 
-# The engine and its peers in one table; ARGS="--small" takes a fraction of the time, ARGS="--json" prints the bars.
+# Each against its peers in one table; ARGS="--small" takes a fraction of the time, ARGS="--json" prints the bars.
+BENCHMARKS := dns asking replay mail
 bench: $(VENV)/bench
-	$(BIN)/python -m tests.benchmarks.dns $(ARGS)
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit; done
 
 # The newest releases that pyproject.toml allows, for every platform, by hash alone; needs uv.
 # The peers of the benchmarks are apart: not every machine has wheels of them, and only `make bench` needs them.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta
+from operator import attrgetter
 
 from monitor.chronicle import Chronicle
 from monitor.evidence.dns import Dns
@@ -14,6 +16,9 @@ from monitor.verdict.judge import Judge
 from monitor.verdict.model import Judgement
 from probes.observation import Observation, Plan, to_ms
 
+MANY = 20_000  # observations that wait, before they are judged unasked
+BEHIND = timedelta(minutes=10)  # so much later an observation may come then
+_at = attrgetter("at")
 REORDER_MS = 60_000  # observations closer than this may arrive in any order (verdict.md)
 
 
@@ -30,27 +35,39 @@ class Fold:
         self._base: Judge | None = None
         self._tail: list[Observation] = []
         self._chronicle = Chronicle()
+        self._early: list[Judgement] = []
         self.changes: list[Judgement] = []
 
     def add(self, observation: Observation) -> None:
-        """Take one observation. The first plan opens the fold; before it nothing is judged."""
+        """Take one observation. The first plan opens the fold; before it nothing is judged.
+
+        Many at once, as a journal is read, are judged on the way but for the last minutes of them.
+        """
         if self._judge is None and isinstance(observation, Plan):
             self._judge, self._base = Judge(observation), Judge(observation)
-        insort(self._pending, observation, key=lambda seen: seen.at)
+        if self._pending and observation.at < self._pending[-1].at:
+            insort(self._pending, observation, key=_at)
+        else:
+            self._pending.append(observation)
+        if len(self._pending) >= MANY and self._judge is not None:
+            self._early += self._advance(self._pending[-1].at - BEHIND)
 
     def advance(self, to: datetime) -> list[Judgement]:
         """Judge up to ``to``; returns the judgements at which verdict or a state changed."""
+        early, self._early = self._early, []
+        return early + self._advance(to)
+
+    def _advance(self, to: datetime) -> list[Judgement]:
         if self._judge is None:
             return []
-        ready = [seen for seen in self._pending if seen.at <= to]
-        del self._pending[: len(ready)]
+        count = bisect_right(self._pending, to, key=_at)
+        ready = self._pending[:count]
+        del self._pending[:count]
         changed: list[Judgement] = []
         if ready and self._judge.now is not None and to_ms(ready[0].at) < self._judge.now:
             self._refold(ready)
         else:
-            for seen in ready:
-                changed.extend(self._judge.fold(seen))
-            self._tail.extend(ready)
+            changed.extend(self._fold(ready))
         changed.extend(self._judge.settle(to_ms(to)))
         for seen in ready:
             self._chronicle.add(seen)
@@ -59,9 +76,23 @@ class Fold:
         self._keep()
         return changed
 
+    def _fold(self, ready: list[Observation]) -> Iterator[Judgement]:
+        """Into the judge; where there is much, by way of the kept state, so that nothing is folded twice."""
+        if self._base is not None and self._judge is not None and len(ready) >= MANY // 2:
+            judged, newest = self._judge.judged or 0, to_ms(ready[-1].at)
+            old = bisect_left(ready, newest - REORDER_MS, key=lambda seen: to_ms(seen.at))
+            for seen in (*self._tail, *ready[:old]):
+                # What lies before its last judging was told already.
+                yield from (j for j in self._base.fold(seen) if to_ms(j.at) > judged)
+            self._tail, ready = [], ready[old:]
+            self._judge = deepcopy(self._base)
+        for seen in ready:
+            yield from self._judge.fold(seen) if self._judge else ()
+        self._tail.extend(ready)
+
     def _refold(self, late: list[Observation]) -> None:
         """Fold the last minute again with what came late in its place; what was said stays said."""
-        self._tail = sorted([*self._tail, *late], key=lambda seen: seen.at)
+        self._tail = sorted([*self._tail, *late], key=_at)
         judge = deepcopy(self._base)
         assert judge is not None
         for seen in self._tail:

@@ -35,6 +35,7 @@ from monitor.snapshot import (
 from monitor.verdict import mail
 from monitor.verdict.context import Context
 from monitor.verdict.dns import resolver_state
+from monitor.verdict.ledger import ledger
 from monitor.verdict.model import Judgement
 from monitor.verdict.servers import remarks
 from probes.observation import from_ms, to_ms
@@ -89,6 +90,7 @@ def picture(
             WaiverRow(subject=s, reason=r, at=from_ms(at)) for s, (r, at) in evidence.waived_at.items()
         ),
         stragglers=tuple(_straggler(t) for t in mail.missing_on_new(c)),
+        senders=ledger(c),
         intercepted=chronicle.intercepted,
         last_old_mail=max(since, key=lambda r: r.accepted_at, default=None),
         quiet_since=_quiet_since(c, taken),
@@ -205,6 +207,7 @@ def _canary(c: Context, k: Canary) -> CanaryRow:
         host=k.host,
         reply=k.reply,
         hops=k.hops,
+        auth=k.auth,
     )
 
 
@@ -233,7 +236,7 @@ def _route(c: Context, route: str, mine: list[Canary]) -> RouteRow:
 def _column(fate: CanaryFate, canary: Canary) -> str:
     """Junk is told from the inbox by the folder's name, as servers commonly call it."""
     folder = canary.folder.get(fate, "").lower()
-    return f"{fate}-junk" if any(w in folder for w in ("junk", "spam", "迷惑", "bulk")) else fate
+    return f"{fate}-junk" if any(w in folder for w in ("junk", "spam", "迷惑", "bulk", "スパム")) else fate
 
 
 def _hit(t: Taken, counts: bool) -> HitRow:
@@ -324,5 +327,11 @@ def _coverage(c: Context) -> tuple[CoverageRow, ...]:
 
 def _straggler(t: Taken) -> StragglerRow:
     return StragglerRow(
-        accepted_at=from_ms(t.at), recipient=t.recipient, message_id=t.identity or t.queue_id, client=t.client
+        accepted_at=from_ms(t.at),
+        recipient=t.recipient,
+        message_id=t.identity or t.queue_id,
+        client=t.client,
+        helo=t.helo,
+        digest=t.digest,
+        queue_id=t.queue_id,
     )

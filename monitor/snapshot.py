@@ -103,6 +103,7 @@ class CanaryRow(Struct, frozen=True, kw_only=True):
     host: str | None = None
     reply: str | None = None
     hops: tuple[str, ...] = ()
+    auth: dict[str, str] | None = None  # by method (spf, dkim, dmarc), as the host it landed on says
 
 
 class RouteRow(Struct, frozen=True, kw_only=True):
@@ -198,11 +199,37 @@ class WaiverRow(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+SenderState = Literal["new", "old", "silent", "overdue"]
+
+
+class SenderRow(Struct, frozen=True, kw_only=True):
+    """One earlier correspondent. ``before``: its letters before the change, ``gap`` seconds apart on
+    average; ``first_new``: first seen on new; ``last_old``: last seen on old since the change;
+    ``expected``: when it is due again. ``state``: where it was heard last since the change; silent, or
+    overdue."""
+
+    who: str
+    clients: tuple[str, ...]
+    before: int
+    gap: float
+    last_before: datetime
+    first_new: datetime | None
+    last_old: datetime | None
+    state: SenderState
+    expected: datetime
+
+
 class StragglerRow(Struct, frozen=True, kw_only=True):
+    """A message that old took since the change and new lacks. ``message_id``: where it has none, its digest;
+    where that is not known, its queue id; both of these stand beside it, as far as they are known."""
+
     accepted_at: datetime
     recipient: str
     message_id: str | None
     client: str | None
+    helo: str | None = None
+    digest: str | None = None
+    queue_id: str | None = None
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -234,6 +261,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     coverage: tuple[CoverageRow, ...] = ()
     waivers: tuple[WaiverRow, ...] = ()
     stragglers: tuple[StragglerRow, ...] = ()
+    senders: tuple[SenderRow, ...] = ()  # earlier correspondents, the most frequent first
     last_old_mail: HitRow | None = None
     quiet_since: datetime | None = None
     quiet_seconds: float = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
@@ -56,6 +56,10 @@ class BadObservation(ValueError):
 class _Base(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
     at: Time
     vantage: str = "local"
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The same one: nothing changes it."""
+        return self
 
 
 class Hosts(Struct, frozen=True, kw_only=True):

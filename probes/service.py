@@ -17,7 +17,8 @@ class Service(Struct, frozen=True, kw_only=True):
 
     ``address`` is an IP address to use instead of looking ``host`` up; ``tls_name`` the name that the
     certificate must show (``host`` if None); ``ca_file`` trusts these CAs in place of the system's;
-    ``verify = false`` is the plan's named exception and is shown in every report.
+    ``verify = false`` is the plan's named exception and is shown in every report. ``connections``: the most
+    that the watch may have there at a time, None where only the host's refusals tell.
     """
 
     host: str
@@ -27,6 +28,7 @@ class Service(Struct, frozen=True, kw_only=True):
     tls_name: str | None = None
     ca_file: Path | None = None
     verify: bool = True
+    connections: int | None = None
 
     @property
     def shown_name(self) -> str:

@@ -73,14 +73,16 @@ ENDPOINT = Value(_endpoint, "ADDRESS=ADDRESS")
 @click.option("--old-mx", multiple=True, type=NAME, help="Old exchange; else today's MX.")
 @click.option("--old-address", multiple=True, type=ADDRESS, help="Its address.")
 @click.option("--old-imap", type=SERVER, help="Mailboxes on old: mail.example.jp:993.")
+@click.option("--old-pop3", type=SERVER, help="Without IMAP: port 995 or 110.")
 @click.option("--old-submission", type=SERVER, help="Sending through old: port 587 or 465.")
 @click.option("--new-mx", multiple=True, type=NAME, help="New exchange, in order of preference.")
 @click.option("--new-address", multiple=True, type=ADDRESS, help="Its address.")
 @click.option("--new-imap", type=SERVER, help="Mailboxes on new.")
+@click.option("--new-pop3", type=SERVER, help="Mailboxes on new, without IMAP.")
 @click.option("--new-submission", type=SERVER, help="Sending through new.")
 @click.option("--account", multiple=True, type=ACCOUNT, help="Mailbox[=file:PATH, its password].")
 @click.option("--accounts-file", metavar="CSV", help="Many mailboxes: address,old_login,…")
-@click.option("--log", metavar="PATH", help="The old host's Postfix log.")
+@click.option("--log", metavar="PATH", help="The old host's mail log.")
 @click.option("--no-lookup", is_flag=True, help="Ask the DNS nothing.")
 @click.option("--hints", multiple=True, type=ADDRESS, hidden=True)
 @click.option("--endpoint", multiple=True, type=ENDPOINT, hidden=True)
@@ -90,7 +92,7 @@ def init(
     domain: str | None, output: Path, force: bool, no_lookup: bool, hints: tuple[str, ...],
     endpoint: tuple[str, ...], **flags: Any,
 ) -> None:  # fmt: skip
-    """Write a commented plan. Looks up what is there; asks a person, unless given flags."""
+    """Write a commented plan; looks up what is there, asks a person for the rest."""
     if output.exists() and not force:
         raise Failure(f"{output} is there already; --force overwrites it", Exit.USAGE)
     asking = sys.stdin.isatty() and not any(flags.values())
@@ -151,10 +153,12 @@ def given(domain: str, flags: dict[str, Any]) -> Known:
         old_mx=flags["old_mx"],
         old_addresses=flags["old_address"],
         old_imap=flags["old_imap"],
+        old_pop3=flags["old_pop3"],
         old_submission=flags["old_submission"],
         new_mx=flags["new_mx"],
         new_addresses=flags["new_address"],
         new_imap=flags["new_imap"],
+        new_pop3=flags["new_pop3"],
         new_submission=flags["new_submission"],
         accounts=flags["account"],
         accounts_file=flags["accounts_file"],
@@ -169,7 +173,7 @@ def asked(known: Known) -> Known:
     old = next((name for name in was if not name.startswith("*.")), None)
     old_imap = _server_at("IMAP of the old host", old, 993)
     old_submission = _server_at("Submission of the old host", old, 587)
-    log = _ask("Its Postfix log (a path here)", None, "")
+    log = _ask("Its mail log (a path here)", None, "")
     new = _words("New exchanges (names, spaces between)", NAME)
     new_addresses = _words("Their addresses", ADDRESS)
     first = next((name for name in new if not name.startswith("*.")), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from monitor.plan.load import DEFAULT, examine
 from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.printable import printable
 from monitor.wording import span
+from probes.logsource import Files
 from probes.service import Service
 
 
@@ -48,7 +50,8 @@ def summary(plan: CutoverPlan) -> list[str]:
         "DNS": f"{_authorities(plan)}, {len(plan.resolvers)} resolvers",
         "routes": ", ".join(plan.routes),
         "accounts": _accounts(plan),
-        "old log": str(plan.old.log.path) if plan.old.log else "none: only mailboxes show mail on old",
+        "relays": ", ".join(plan.relays) or "none",
+        "old log": str(plan.old.log.source) if plan.old.log else "none: only mailboxes show mail on old",
         "proof": f"{span(plan.policy.quiet_for)} quiet, {plan.policy.canary_streak} canaries a route",
         "journal": str(plan.journal),
     }
@@ -59,8 +62,9 @@ def summary(plan: CutoverPlan) -> list[str]:
 
 def _host(host: Host) -> str:
     names = ", ".join(n.removesuffix(".") for n in (*host.mx, *host.addresses))
-    services = (("submission", host.submission), ("IMAP", host.imap))
-    return "; ".join([names, *(f"{called} {s.port} {s.tls}" for called, s in services if s)])
+    named = {"submission": "submission", "imap": "IMAP", "pop3": "POP3"}
+    services = (f"{named[called]} {s.port} {s.tls}" for called, s in host.services.items())
+    return "; ".join([names, *services])
 
 
 def _authorities(plan: CutoverPlan) -> str:
@@ -83,12 +87,17 @@ def notes(plan: CutoverPlan) -> list[str]:
     services = {
         f"{side}.{called}": service
         for side, host in (("old", plan.old), ("new", plan.new))
-        for called, service in (("submission", host.submission), ("imap", host.imap))
-        if service
+        for called, service in host.services.items()
     }
     found = [note for key, service in services.items() if (note := _exception(key, service))]
-    if plan.old.log and not plan.old.log.path.is_file():
-        found.append(f"{plan.old.log.path} is not there yet")
+    found += [
+        f"{side}.pop3: POP3 shows the inbox only, never what the server sorts into junk"
+        for side, host in (("old", plan.old), ("new", plan.new))
+        if host.pop3 and not host.imap
+    ]
+    source = plan.old.log.source if plan.old.log else None
+    if isinstance(source, Files) and not glob.glob(str(source.path)):  # noqa: PTH207 (absolute patterns, too)
+        found.append(f"{source.path} is not there yet")
     return found
 
 

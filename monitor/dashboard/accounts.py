@@ -39,14 +39,14 @@ def _title(scene: Scene) -> Line:
 
 ACCOUNTS = Table(
     columns=(
-        Column(title="col.account", width=20, flex=2, most=44, cell=lambda r, s: (r.address, "bold")),
-        Column(title="col.old.state", width=10, flex=1, most=15, cell=lambda r, s: _state(r.old, s)),
-        Column(title="col.new.state", width=10, flex=1, most=15, cell=lambda r, s: _state(r.new, s)),
-        Column(title="col.old.mail", width=6, align="right", cell=_old_mail),
+        Column(title="col.account", width=18, flex=2, most=44, cell=lambda r, s: (r.address, "bold")),
+        Column(title="col.old.state", width=11, flex=1, most=15, cell=lambda r, s: _state(r.old, s)),
+        Column(title="col.old.mail", width=5, align="right", cell=_old_mail),
         Column(title="col.last.old", width=6, align="right", cell=lambda r, s: (s.since(r.last_old), "")),
-        Column(title="col.new.mail", width=6, align="right", cell=lambda r, s: (str(r.new_mail), "")),
-        Column(title="col.last.new", width=6, align="right", cell=lambda r, s: (s.since(r.last_new), "")),
         Column(title="col.use", width=6, align="right", cell=_use),
+        Column(title="col.new.state", width=11, flex=1, most=15, cell=lambda r, s: _state(r.new, s)),
+        Column(title="col.new.mail", width=5, align="right", cell=lambda r, s: (str(r.new_mail), "")),
+        Column(title="col.last.new", width=6, align="right", cell=lambda r, s: (s.since(r.last_new), "")),
         Column(title="col.remark", width=12, flex=5, most=80, keep=100, cell=_remark),
     ),
     rows=lambda snapshot: snapshot.accounts,

@@ -94,6 +94,17 @@ def _came_out(row: CanaryRow, scene: Scene) -> Part:
     return row.reply or "", "dim"
 
 
+def _auth(row: CanaryRow, scene: Scene) -> Part:
+    """Sender authentication as the host it landed on judged it (RFC 8601): what failed, else what passed."""
+    found = row.auth or {}
+    if failed := [method for method, result in found.items() if result not in ("pass", "none", "neutral")]:
+        return f"✗ {' '.join(failed)}", "bad"
+    passed = [method for method, result in found.items() if result == "pass"]
+    if passed:
+        return f"✓ {' '.join(passed)}", "good"
+    return ("· none", "warn") if found else ("–", "dim")
+
+
 LATEST = Table(
     columns=(
         Column(title="col.sent", width=6, align="right", cell=lambda r, s: (s.since(r.sent_at), "dim")),
@@ -101,6 +112,7 @@ LATEST = Table(
         Column(title="col.fate", width=12, cell=_fate),
         Column(title="col.latency", width=7, align="right", cell=lambda r, s: (latency(r.latency_ms), "")),
         Column(title="col.where", width=14, flex=3, most=60, cell=_came_out),
+        Column(title="col.auth", width=12, flex=1, most=22, keep=100, cell=_auth),
         Column(title="col.recipient", width=18, flex=2, most=40, cell=lambda r, s: (r.recipient, "")),
         Column(
             title="col.host", width=20, flex=2, most=40, keep=110, cell=lambda r, s: (r.host or "–", "dim")
@@ -116,6 +128,6 @@ LATEST = Table(
     ),
     rows=lambda snapshot: snapshot.canaries,
     title=lambda scene: heading(scene.ui("title.canaries"), scene.ui("newest.first")),
-    find=lambda r: f"{r.route} {r.fate} {r.recipient} {r.folder} {r.host} {r.reply} {r.canary}",
+    find=lambda r: f"{r.route} {r.fate} {r.recipient} {r.folder} {r.host} {r.reply} {r.canary} {r.auth}",
     empty="empty.canaries",
 )

@@ -19,7 +19,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     language: Language = "en"
 
     def tell(self, code: str, args: dict[str, object] | None = None) -> str:
-        return tell(code, args, self.language)
+        return tell(code, args, self.language, self.now)
 
     def ui(self, code: str, /, **args: object) -> str:
         return tell(f"ui.{code}", args, self.language)
@@ -46,10 +46,10 @@ class Scene(Struct, frozen=True, kw_only=True):
         return at is None or (self.now - at).total_seconds() > fresh
 
 
-def tell(code: str, args: dict[str, object] | None, language: Language) -> str:
+def tell(code: str, args: dict[str, object] | None, language: Language, now: datetime | None = None) -> str:
     """The sentence for ``code``; a code without one, or whose figures do not fit, shows itself."""
     try:
-        return say(code, args, language)
+        return say(code, args, language, now)
     except (LookupError, ValueError, TypeError, AttributeError):
         figures = ", ".join(f"{k}={v}" for k, v in (args or {}).items())
         return clean(f"{code} ({figures})" if figures else code)

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import ceil, log
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from monitor.snapshot import Leads
 
@@ -20,8 +23,7 @@ MOST = 64  # caches remembered behind one address
 NEW_ENOUGH = ("new", "differs")
 
 
-@dataclass(slots=True)
-class Sample:
+class Sample(Struct, gc=False):
     """One usable answer for the domain's MX; times in ms.
 
     ``expires``: ``at`` + TTL. ``ttl``: as it was shown. ``slack``: the round trip, within which the TTL was
@@ -39,8 +41,14 @@ class Sample:
     slack: int = 0
     over: bool = False
 
+    def __deepcopy__(self, memo: object) -> Sample:
+        """The same one: from when it is placed nothing changes it."""
+        return self
+
     def same_data(self, other: Sample) -> bool:
-        return self.outcome == other.outcome and set(self.rrset) == set(other.rrset)
+        if self.outcome != other.outcome:
+            return False
+        return self.rrset == other.rrset or set(self.rrset) == set(other.rrset)
 
     @property
     def old(self) -> bool:
@@ -104,6 +112,7 @@ class Caches:
     words: dict[str, Sample] = field(default_factory=dict)
     announced: dict[str | None, int] = field(default_factory=dict)  # by old answers; the latest, by name
     identities: set[str] = field(default_factory=set)  # heard by ``id.server``, tied to no answer
+    groups: dict[str | None, list[Cache]] = field(default_factory=dict)  # all of them, by name
 
     def __iter__(self) -> Iterator[Cache]:
         return iter(self.all)
@@ -112,7 +121,7 @@ class Caches:
         return max(len(self.all), min(len(self.identities), MOST))
 
     def named(self, name: str | None) -> list[Cache]:
-        return [cache for cache in self.all if cache.name == name]
+        return self.groups.get(name, [])
 
     def alone(self, sample: Sample) -> bool:
         """Whether nothing speaks for a second cache of that name: one at most was told apart, and that does
@@ -136,6 +145,7 @@ class Caches:
         if placed is None:
             placed = Placed(Cache(sample.cache, sample, sample.expires, sample.at, sample.ttl))
             self.all.append(placed.cache)
+            self.groups.setdefault(sample.cache, []).append(placed.cache)
         _note(placed.cache, sample)
         self._word(sample)
         self._bound(placed.cache)
@@ -144,7 +154,7 @@ class Caches:
     def _word(self, sample: Sample) -> None:
         if sample.cache is not None:
             last = self.words.get(sample.cache)
-            if last is None or rank(last) <= rank(sample):
+            if last is None or last.at < sample.at or rank(last) <= rank(sample):
                 self.words[sample.cache] = sample
 
     def announce(self, cache: Cache) -> None:
@@ -156,16 +166,25 @@ class Caches:
         another to forget."""
         while len(self.all) > MOST:
             gone = min((c for c in self.all if c is not keep), key=lambda c: (c.sample.old, c.sample.at))
-            self.all.remove(gone)
-            if gone.name is not None and not self.named(gone.name):
-                self.words.pop(gone.name, None)
-                self.announced.pop(gone.name, None)
+            _drop(self.all, gone)
+            _drop(self.groups[gone.name], gone)
+            if not self.groups[gone.name]:
+                del self.groups[gone.name]
+                if gone.name is not None:
+                    self.words.pop(gone.name, None)
+                    self.announced.pop(gone.name, None)
+
+
+def _drop(caches: list[Cache], gone: Cache) -> None:
+    """Remove this very one: two caches may be equal in all they show."""
+    del caches[next(n for n, cache in enumerate(caches) if cache is gone)]
 
 
 def _note(cache: Cache, sample: Sample) -> None:
     cache.answers += 1
-    cache.longest = max(cache.longest, sample.ttl)
-    if rank(cache.sample) <= rank(sample):
+    if sample.ttl > cache.longest:
+        cache.longest = sample.ttl
+    if cache.sample.at < sample.at or rank(cache.sample) <= rank(sample):
         cache.sample = sample
 
 
@@ -179,6 +198,10 @@ def _went_stale(group: list[Cache], sample: Sample) -> Placed | None:
 
 def _seen_again(group: list[Cache], sample: Sample) -> Placed | None:
     """The same data with the same end."""
+    if len(group) == 1 and not group[0].steady:
+        only, tolerance = group[0], TOLERANCE + sample.slack
+        same = -tolerance <= sample.expires - only.expires <= tolerance
+        return Placed(only) if same and only.sample.same_data(sample) else None
     near = [
         c for c in group
         if c.sample.same_data(sample) and abs(sample.expires - c.expires) <= TOLERANCE + sample.slack
@@ -211,6 +234,12 @@ def _fetched(group: list[Cache], sample: Sample) -> Placed | None:
     before = cache.expires
     cache.hold(sample)
     return Placed(cache, before)
+
+
+def draws_to_miss(caches: int) -> int:
+    """So many answers come from the others of these caches, nameless and equally likely, once in a thousand
+    times; no more than it takes to miss one of 5 % once in a hundred times."""
+    return min(90, ceil(log(0.001) / log(1 - 1 / caches))) if caches > 1 else 0
 
 
 class Tally(NamedTuple):

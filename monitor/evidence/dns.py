@@ -6,10 +6,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, rank
+from monitor.evidence.caches import MOST, NEW_ENOUGH, TOLERANCE, Cache, Caches, Sample, draws_to_miss, rank
 from monitor.evidence.delegation import Delegations, covers
 from monitor.evidence.habits import Given, Signs
 from monitor.evidence.names import Names, canonical
+from monitor.evidence.touch import AUTHORITY, HORIZON
 from monitor.snapshot import Leads
 from monitor.verdict.answers import exchanges, host_name, judge_implicit, judge_mx
 from probes.observation import AuthorityAnswer, Plan, ResolverAnswer, to_ms
@@ -22,6 +23,9 @@ BLOCKED = frozenset({4, 15, 16, 17, 18})
 SAMPLES = 64
 ADDRESSES = ("A", "AAAA")
 Key: TypeAlias = "tuple[str, str]"  # name and type
+HEARD = 256  # questions of one authority whose last answer is remembered
+NEVER = 1 << 62
+LED = 4096  # answers whose lead is remembered
 ID_SERVER = "id.server."  # RFC 4892, class CH
 
 
@@ -52,6 +56,9 @@ class Authority:
     absent: dict[Key, list[Run]] = field(default_factory=dict)
     bogus: dict[Key, tuple[int, str]] = field(default_factory=dict)
     sealed: str | None = None  # what a validator made of its last MX answer
+    heard: dict[Key, tuple[object, ...]] = field(
+        default_factory=dict
+    )  # the last answers; when, the last of each
 
     def runs_any(self) -> bool:
         """Whether old data was ever seen here."""
@@ -64,7 +71,8 @@ class Resolver:
 
     ``hosts``: when the old addresses that it gave for planned exchanges run out; ``late``: those of them that
     it gave past that. ``draws``: usable answers
-    since ``drawn_from``, when the last authority stopped to serve old. Times in ms.
+    since ``drawn_from``, when the last authority stopped to serve old. ``lingers``: how many new answers it
+    still takes to believe that a nameless cache that overstayed is not merely missed. Times in ms.
     """
 
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
@@ -75,6 +83,7 @@ class Resolver:
     last_old: Sample | None = None
     old_until: int = 0
     overstaying: int | None = None
+    lingers: int = 0
     rtt_ms: float | None = None
     ede: tuple[int, ...] = ()
     last_outcome: str = ""
@@ -84,7 +93,12 @@ class Resolver:
 
 
 class Dns:
-    """Folds DNS observations. The plan is the one in force."""
+    """Folds DNS observations. The plan is the one in force.
+
+    ``touched``: the requirements (:mod:`monitor.evidence.touch`) that what was folded may have moved; whoever
+    judges sets it back. What a resolver's answers say of itself is not in it. ``ends``: the plan with
+    :meth:`turned_at` and :meth:`gone_at` by it, as long as they hold; ask these.
+    """
 
     def __init__(self) -> None:
         self.names = Names()
@@ -96,9 +110,23 @@ class Dns:
         self.first_sight: int | None = None
         self.resolver_outlived = False
         self.given = Given()
-        self._ends: tuple[Plan, int | None, int | None] | None = None
+        self.touched = 0
+        self.ends: tuple[Plan, int | None, int | None] | None = None
+        self._led: dict[tuple[str, tuple[str, ...], str], Leads] = {}
+        self._led_by: tuple[int, Plan | None] = (-1, None)
+        self._given: dict[tuple[str, ...], int] | None = None
 
     def leads(self, source: str, rrset: tuple[str, ...], outcome: str, plan: Plan) -> Leads:
+        """Where an answer of this source leads; remembered until an address or the plan is another one."""
+        if self._led_by[0] != self.names.version or self._led_by[1] is not plan or len(self._led) >= LED:
+            self._led, self._led_by = {}, (self.names.version, plan)
+        key = (source, rrset, outcome)
+        found = self._led.get(key)
+        if found is None:
+            found = self._led[key] = self._leads(source, rrset, outcome, plan)
+        return found
+
+    def _leads(self, source: str, rrset: tuple[str, ...], outcome: str, plan: Plan) -> Leads:
         if outcome == "answer":
             return judge_mx(rrset, plan, lambda name: self.names.addresses(source, name))
         if outcome == "nodata":
@@ -114,10 +142,13 @@ class Dns:
     def authority(self, seen: AuthorityAnswer, plan: Plan) -> Leads | None:
         """Fold one authority's answer; returns where its MX leads, where it was one."""
         at, address = to_ms(seen.at), canonical(seen.address)
-        self.names.learn(f"authority:{address}", seen, at)
-        known = self.authorities.setdefault(address, Authority())
+        self._learn(f"authority:{address}", seen, at)
+        known = self.authorities.get(address)
+        if known is None:
+            known = self.authorities[address] = Authority()
         known.server = seen.server
-        self._ends = None
+        if not _said_again(known, seen, at, plan):
+            self._moved()
         if host_name(seen.name) != host_name(plan.domain) or seen.type != "MX":
             self._beside(known, seen, at, plan)
             return None
@@ -136,10 +167,22 @@ class Dns:
             return leads if leads == "new" else None
         self.given.note(seen, address)
         if known.sample is None or at >= known.sample.at:
+            if known.sample is None or known.sample.leads != leads:
+                self._moved()
             known.sample = Sample(at, seen.rrset, seen.outcome, leads, at + seen.ttl * 1000)
         if leads in NEW_ENOUGH and known.first_new is None:
             known.first_new = at
         return leads
+
+    def _moved(self) -> None:
+        self.ends = self._given = None
+        self.touched |= AUTHORITY | HORIZON
+
+    def _learn(self, source: str, seen: AuthorityAnswer | ResolverAnswer, at: int) -> None:
+        before = self.names.version
+        self.names.learn(source, seen, at)
+        if self.names.version != before:
+            self.touched |= AUTHORITY
 
     def _seal(self, known: Authority, seen: AuthorityAnswer, at: int) -> None:
         """What validators refuse of it, until they would take it again."""
@@ -183,9 +226,11 @@ class Dns:
 
     def gone(self, address: str, at: int) -> None:
         """A server that is to be asked no longer hands out nothing, for the horizon, from now on."""
+        self.ends = None
         known = self.authorities.get(canonical(address))
         if known is None:
             return
+        known.heard.clear()
         if known.delegation is not None and not self.delegations.left(known.server):
             known.moved.append(Run(known.delegation[1] * 1000, at))
         runs = [*known.runs.values(), *known.absent.values()]
@@ -227,11 +272,12 @@ class Dns:
         key = (host_name(seen.name), seen.type)
         now = (tuple(sorted(seen.rrset)), seen.ttl)
         runs = known.runs.setdefault(key, [])
-        same = known.serving.get(key) == now
+        same, going_on = known.serving.get(key) == now, bool(runs) and runs[-1].ended is None
+        if same and old == going_on:
+            return
         known.serving[key] = now
-        if runs and runs[-1].ended is None:
-            if old and same:
-                return
+        self._moved()
+        if going_on:
             runs[-1].ended = at
         if old:
             runs.append(Run(seen.ttl * 1000))
@@ -241,15 +287,16 @@ class Dns:
 
     def resolver(self, seen: ResolverAnswer, plan: Plan) -> None:
         """Fold one resolver's answer."""
-        at, source = to_ms(seen.at), f"resolver:{seen.resolver}"
-        self.names.learn(source, seen, at)
-        known = self.resolvers.setdefault(seen.resolver, Resolver())
-        if host_name(seen.name) != host_name(plan.domain) or seen.type != "MX":
+        at, known = to_ms(seen.at), self.resolvers.get(seen.resolver)
+        if known is None:
+            known = self.resolvers[seen.resolver] = Resolver()
+        if seen.type != "MX" or host_name(seen.name) != host_name(plan.domain):
+            self._learn(f"resolver:{seen.resolver}", seen, at)
             self._aside(known, seen, at, plan)
             return
         known.last_outcome, known.last_at, known.rtt_ms = seen.outcome, at, seen.rtt_ms
         known.ede = seen.ede
-        if seen.outcome in USABLE and not BLOCKED & set(seen.ede):
+        if seen.outcome in USABLE and not (seen.ede and BLOCKED & set(seen.ede)):
             self._answered(known, self._sample(known, seen, at, plan), plan)
 
     def _sample(self, known: Resolver, seen: ResolverAnswer, at: int, plan: Plan) -> Sample:
@@ -258,8 +305,8 @@ class Dns:
         if leads not in NEW_ENOUGH and _by_hosts(known, seen.rrset, plan):
             expires = max(known.hosts.values())
         return Sample(
-            at, seen.rrset, seen.outcome, leads, expires, seen.cache, bool(STALE & set(seen.ede)),
-            seen.ttl * 1000, int(seen.rtt_ms or 0),
+            at, seen.rrset, seen.outcome, leads, expires, seen.cache,
+            bool(seen.ede and STALE & set(seen.ede)), seen.ttl * 1000, int(seen.rtt_ms or 0),
         )  # fmt: skip
 
     def _answered(self, known: Resolver, sample: Sample, plan: Plan) -> None:
@@ -273,22 +320,28 @@ class Dns:
         if turned is not None and sample.at >= turned:
             known.draws += 1
         if sample.old:
-            self._old(known, sample, placed.cache)
+            self._old(known, sample, placed.cache, plan)
+        elif known.lingers and sample.at > (known.overstaying or 0):
+            known.lingers -= 1
 
     def _keep(self, known: Resolver, sample: Sample, needed: int) -> None:
         """Samples stand in order of time; at one instant the unsafe one counts as the later."""
         known.samples.append(sample)
         long = known.samples.maxlen or SAMPLES
-        if needed > long or (len(known.samples) > 1 and rank(known.samples[-2]) > rank(sample)):
+        if needed <= long and (len(known.samples) < 2 or known.samples[-2].at < sample.at):
+            return
+        if needed > long or rank(known.samples[-2]) > rank(sample):
             known.samples = deque(sorted(known.samples, key=rank), maxlen=max(long, needed))
 
-    def _old(self, known: Resolver, sample: Sample, cache: Cache) -> None:
+    def _old(self, known: Resolver, sample: Sample, cache: Cache, plan: Plan) -> None:
         """What an old answer announces: when it must be gone, unless it is stale already."""
-        self._outlives(sample)
+        if not self.resolver_outlived:
+            self.outlives(sample, plan)
         if known.last_old is None or sample.at >= known.last_old.at:
             known.last_old = sample
         if sample.over:
             known.overstaying = sample.at
+            known.lingers = draws_to_miss(len(known.caches.named(None))) if sample.cache is None else 0
         else:
             known.caches.announce(cache)
             known.old_until = max(known.old_until, sample.expires)
@@ -335,14 +388,28 @@ class Dns:
             known.hosts[name, seen.type] = max(before, until)
             known.old_until = max(known.old_until, until)
 
-    def _outlives(self, sample: Sample) -> None:
-        """A resolver shows more life than any authority gives this answer: its TTL was lowered lately."""
-        given = [
-            ttl for a in self.authorities.values() for (_, kind), (rrset, ttl) in a.serving.items()
-            if kind == "MX" and set(rrset) == set(sample.rrset)
-        ]  # fmt: skip
-        if given and sample.ttl > max(given) * 1000:
+    def outlives(self, sample: Sample, plan: Plan) -> None:
+        """A resolver shows more life than any authority gives this answer: its TTL was lowered lately.
+
+        What an authority was seen to give before, for as long as a cache may have that, is given as well.
+        """
+        if self._given is None:
+            self._given = {}
+        most = self._given.get(sample.rrset)
+        if most is None:
+            given = [
+                ttl for a in self.authorities.values() for (_, kind), (rrset, ttl) in a.serving.items()
+                if kind == "MX" and set(rrset) == set(sample.rrset)
+            ]  # fmt: skip
+            most = self._given[sample.rrset] = max(given) * 1000 if given else NEVER
+        if sample.ttl > most and not self._explained(sample, plan):
             self.resolver_outlived = True
+            self.touched |= HORIZON
+
+    def _explained(self, sample: Sample, plan: Plan) -> bool:
+        key = (host_name(plan.domain), "MX")
+        runs = (run for known in self.authorities.values() for run in known.runs.get(key, ()))
+        return any(_explains(run, sample) for run in runs)
 
     # -- the horizon's ground --------------------------------------------------------------------
 
@@ -356,20 +423,40 @@ class Dns:
 
     def _ended(self, plan: Plan) -> tuple[Plan, int | None, int | None]:
         """Both, kept until an authority says more or the plan is another one."""
-        if self._ends is None or self._ends[0] is not plan:
+        if self.ends is None or self.ends[0] is not plan:
             known = (self.authorities.get(address) for address in map(canonical, plan.authorities))
             runs = [run for k in known if k for runs in k.runs.values() for run in runs]
             ended = [(run.ended, run.ended + run.ttl_ms) for run in runs if run.ended is not None]
             if not ended or len(ended) < len(runs):
-                self._ends = (plan, None, None)
+                self.ends = (plan, None, None)
             else:
-                self._ends = (plan, max(e for e, _ in ended), max(g for _, g in ended))
-        return self._ends
+                self.ends = (plan, max(e for e, _ in ended), max(g for _, g in ended))
+        return self.ends
+
+
+def _said_again(known: Authority, seen: AuthorityAnswer, at: int, plan: Plan) -> bool:
+    """Whether it is the very answer that this address gave last, which was still fresh: nothing has moved."""
+    key = (seen.name, seen.type)
+    before = known.heard.get(key)
+    if before is None and len(known.heard) >= HEARD:
+        return False
+    said = (seen.outcome, seen.rrset, seen.ttl, seen.dnssec, seen.server, plan)
+    known.heard[key] = (*said, at)
+    if before is None or before[:-1] != said:
+        return False
+    last = before[-1]
+    return isinstance(last, int) and at - last < int(plan.policy.freshness * 1000)
 
 
 def _has_data(seen: AuthorityAnswer) -> bool:
     """Whether it says what the name has; a bogus answer says it to those who do not validate."""
     return seen.outcome in USABLE or (seen.outcome == "bogus" and bool(seen.rrset))
+
+
+def _explains(run: Run, sample: Sample) -> bool:
+    """Whether a cache may have fetched this answer while an authority was seen to give it this TTL."""
+    longest = run.ttl_ms + TOLERANCE
+    return sample.ttl <= longest and (run.ended is None or sample.expires <= run.ended + longest)
 
 
 def _by_hosts(known: Resolver, rrset: tuple[str, ...], plan: Plan) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from monitor.evidence.dns import Dns
 from monitor.evidence.mail import MailFacts
 from monitor.evidence.names import canonical
+from monitor.evidence.touch import ALL, ARRIVALS, CANARIES, QUIET, STRAGGLERS
 from probes.observation import (
     AccountState,
     AuthorityAnswer,
@@ -18,8 +21,12 @@ from probes.observation import (
     Queue,
     ResolverAnswer,
     Use,
+    Watcher,
     to_ms,
 )
+
+_JUMPED = re.compile(r"\+(\d{1,9}(?:\.\d{1,3})?) s\b")  # by how much, as a watch tells it
+MOST_JUMPS = 1000
 
 
 class Evidence:
@@ -32,7 +39,7 @@ class Evidence:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.dns = Dns()
-        self.mail = MailFacts()
+        self.mail = MailFacts(plan)
         self.waivers: dict[str, str] = {}
         self.waived_at: dict[str, tuple[str, int]] = {}
         self.change: int | None = None
@@ -41,6 +48,7 @@ class Evidence:
         self.last_at: int | None = None
         self.use: dict[tuple[str, str, str], int] = {}
         self.queue: dict[str, tuple[int, int, int]] = {}
+        self.jumps: list[tuple[int, int]] = []  # of the watcher's clock ahead: to when, and how far
         self._served_new = False
         self._rolled_back = False  # by word: new answers that are still out are no new change
 
@@ -48,36 +56,72 @@ class Evidence:
     def waived(self) -> frozenset[str]:
         return frozenset(self.waivers)
 
-    def add(self, seen: Observation) -> None:
-        """Fold one observation. Never raises for one that decoded."""
+    def add(self, seen: Observation) -> int:
+        """Fold one observation; returns the requirements that it may have moved, as bits of
+        :mod:`monitor.evidence.touch`, but for what a resolver says of itself. Never raises for one that
+        decoded."""
         at = to_ms(seen.at)
-        self.last_at = at if self.last_at is None else max(self.last_at, at)
+        if self.last_at is None or at > self.last_at:
+            self.last_at = at
+        if isinstance(seen, ResolverAnswer):
+            self.dns.resolver(seen, self.plan)
+        elif isinstance(seen, AuthorityAnswer):
+            self._authority(seen, at)
+        else:
+            return self._beside_dns(seen, at)
+        touched, self.dns.touched = self.dns.touched, 0
+        return touched
+
+    def _beside_dns(self, seen: Observation, at: int) -> int:
         match seen:
-            case Plan():
-                self._replan(seen, at)
-            case AuthorityAnswer():
-                self._authority(seen, at)
-            case ResolverAnswer():
-                self.dns.resolver(seen, self.plan)
-            case CanarySent():
-                self.mail.sent(seen)
-            case CanaryLanded():
-                self.mail.landed(seen)
-            case Mail():
-                self.mail.mail(seen)
             case Coverage():
                 self.mail.coverage(seen)
+                return QUIET | ARRIVALS | STRAGGLERS
+            case Mail():
+                self.mail.mail(seen)
+                return QUIET | ARRIVALS | STRAGGLERS
+            case CanarySent():
+                self.mail.sent(seen)
+                return CANARIES | QUIET
+            case CanaryLanded():
+                self.mail.landed(seen)
+                return CANARIES | QUIET
             case AccountState():
                 self.mail.account(seen.side, seen.account, seen.state, seen.detail, at)
+                return ARRIVALS
+            case Plan():
+                self._replan(seen, at)
+                return ALL
             case Operator():
                 self._operator(seen, at)
+                return ALL
             case Use():
                 key = (seen.side, seen.account, seen.service)
                 self.use[key] = max(self.use.get(key, 0), to_ms(seen.seen_at))
+            case Watcher():
+                return self._clock(seen, at)
             case Queue():
                 self.queue[seen.side] = (at, seen.messages, to_ms(seen.oldest_at))
             case _:
                 pass
+        return 0
+
+    def _clock(self, seen: Watcher, at: int) -> int:
+        """A clock that was set ahead: the time that it passed over was no time, for caches as for quiet."""
+        ahead = _JUMPED.search(seen.detail) if seen.event == "clock" else None
+        if ahead is None or len(self.jumps) >= MOST_JUMPS:
+            return 0
+        by = int(float(ahead[1]) * 1000)
+        self.jumps.append((at, by))
+        self.mail.void(at - by, at)
+        return ALL
+
+    def shifted(self, end: int, said: int) -> int:
+        """When an end that was announced at ``said`` really comes, by the clock as it is now; in ms."""
+        for at, by in self.jumps:
+            if said <= at - by < end:
+                end += by
+        return end
 
     def _replan(self, plan: Plan, at: int) -> None:
         """A server that is delegated no longer stops handing out old data, for the horizon, now."""
@@ -85,16 +129,20 @@ class Evidence:
         for address in gone:
             self.dns.gone(address, at)
         self.plan = plan
+        self.mail.plan(plan)
 
     def _authority(self, seen: AuthorityAnswer, at: int) -> None:
+        before = self.change
         leads = self.dns.authority(seen, self.plan)
         if leads == "new" and not self._rolled_back:
             self._served_new = True
             self._changed(at)
-        elif leads == "old" and self._all_old(at):
+        elif leads == "old" and (self._served_new or self._rolled_back) and self._all_old(at):
             self._rolled_back = False
             if self._served_new:
                 self._taken_back()
+        if self.change != before:
+            self.dns.touched = ALL
 
     def _all_old(self, at: int) -> bool:
         fresh_ms = self.plan.policy.freshness * 1000
@@ -107,7 +155,7 @@ class Evidence:
             self.change = at
             self.generation += 1
         if self.first_change is None:
-            self.first_change = at
+            self.first_change = self.mail.first_change = at
 
     def _taken_back(self) -> None:
         self.change = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from monitor.evidence.caches import TOLERANCE, Caches, Placed, Sample
@@ -20,6 +21,11 @@ STEADY = 4  # pairs of answers: five in a row with one TTL
 RAISED = 2  # records with more life than any authority gives; MOST_CLAIMS are remembered
 MOST_CLAIMS = 8
 CAPPED = 3  # records whose whole life is known to be one and the same, too short
+
+
+@lru_cache(maxsize=4096)
+def key_of(rrset: tuple[str, ...]) -> Key:
+    return tuple(sorted(rrset))
 
 
 class Habit(NamedTuple):
@@ -48,7 +54,7 @@ class Given:
 
     def note(self, seen: AuthorityAnswer, address: str) -> None:
         """Take an authority's answer for the domain's MX."""
-        at, ttl, key = to_ms(seen.at), seen.ttl * 1000, tuple(sorted(seen.rrset))
+        at, ttl, key = to_ms(seen.at), seen.ttl * 1000, key_of(seen.rrset)
         self.began = at if self.began is None else self.began
         self.heard[address] = max(at, self.heard.get(address, 0))
         known = self.terms.setdefault(key, Terms(ttl, ttl, at))
@@ -57,7 +63,7 @@ class Given:
             del self.terms[next(iter(self.terms))]
 
     def of(self, sample: Sample) -> Terms | None:
-        return self.terms.get(tuple(sorted(sample.rrset)))
+        return self.terms.get(key_of(sample.rrset))
 
     def confirmed(self, at: int, addresses: Iterable[str]) -> bool:
         """Whether every authority was heard after ``at``: a TTL that was raised just then is known by now."""
@@ -92,6 +98,16 @@ class Signs:
         elif sample.old and turned is not None and sample.at > turned:
             self.flat += 1
 
+    def again(self, sample: Sample, given: Given, key: Key, after: int) -> None:
+        """The same for a plain answer of the only cache of its name, which shows a countdown. ``after``: the
+        end of the record that it took the place of; 0: it is the one that was seen before."""
+        terms, enough = given.terms.get(key), sample.ttl - TOLERANCE
+        if terms is not None and enough > terms.most:
+            self._raises(sample, given, after or None)
+        if after or (self.life is not None and enough > self.life[2]):
+            self._caps(sample, after or None)
+        self.flat = 0
+
     def _raises(self, sample: Sample, given: Given, after: int | None) -> None:
         """More life left than any authority gives. A record from before a TTL was lowered may have that,
         so it counts only where the record was fetched since the watch began: it came into service since,
@@ -102,7 +118,7 @@ class Signs:
         if not (terms.first > began or (after is not None and after >= began)):
             return
         self.raised += RAISED if terms.first > began else 1
-        key = tuple(sorted(sample.rrset))
+        key = key_of(sample.rrset)
         last = self.longest.get(key)
         if last is None or last.ttl < sample.ttl:
             self.longest[key] = sample
@@ -118,7 +134,7 @@ class Signs:
         if after is None or after > sample.at or sample.ttl == 0:
             return
         least, most = sample.ttl, sample.ttl + sample.at - after + TOLERANCE
-        keys, count = frozenset({tuple(sorted(sample.rrset))}), 0
+        keys, count = frozenset({key_of(sample.rrset)}), 0
         if self.life is not None and max(self.life[1], least) <= min(self.life[2], most):
             keys, least, most, count = (
                 self.life[0] | keys,

@@ -34,6 +34,9 @@ class Intervals:
         """Join ``[begin, end)``; what touches or overlaps becomes one."""
         if end <= begin:
             return
+        if self._begins and self._begins[-1] <= begin <= self._ends[-1]:  # the newest goes on
+            self._ends[-1] = max(end, self._ends[-1])
+            return
         first = bisect_left(self._ends, begin)
         last = bisect_right(self._begins, end)
         if first < last:

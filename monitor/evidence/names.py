@@ -20,25 +20,38 @@ def canonical(address: str) -> str:
         return address
 
 
+@lru_cache(maxsize=8192)
+def _addresses(rrset: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(canonical, rrset))
+
+
 class Names:
-    """Addresses by who answered and by name: the latest word of each, and of authorities and of all."""
+    """Addresses by who answered and by name: the latest word of each, and of authorities and of all.
+
+    ``version`` moves whenever any of them becomes another one.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str, str], tuple[int, frozenset[str]]] = {}
+        self.version = 0
 
     def learn(self, source: str, answer: AuthorityAnswer | ResolverAnswer, at: int) -> None:
         """Keep an A or AAAA answer; NODATA and NXDOMAIN are answers as well, of no address."""
         if answer.type not in _KINDS or answer.outcome not in ("answer", "nodata", "nxdomain"):
             return
-        addresses = frozenset(map(canonical, answer.rrset))
-        authority = isinstance(answer, AuthorityAnswer)
+        addresses = _addresses(answer.rrset)
+        authority, name = isinstance(answer, AuthorityAnswer), host_name(answer.name)
         for who in (source, "any authority" if authority else "any resolver"):
-            key = (who, host_name(answer.name), answer.type)
+            key = (who, name, answer.type)
             before = self._seen.get(key)
-            if before is None or before[0] < at:
-                self._seen[key] = (at, addresses)
-            elif before[0] == at:  # two words at one instant: both are believed
-                self._seen[key] = (at, before[1] | addresses)
+            known = addresses
+            if before is not None and before[0] >= at:
+                if before[0] > at:
+                    continue
+                known = before[1] | addresses  # two words at one instant: both are believed
+            if before is None or before[1] != known:
+                self.version += 1
+            self._seen[key] = (at, known)
 
     def of_authorities(self, name: str) -> frozenset[str]:
         """As the authorities of its zone had it last; empty where none of them was heard."""

@@ -24,6 +24,7 @@ from monitor.journal.schema import build, check, connect, failures
 from probes.observation import (
     AuthorityAnswer,
     BadObservation,
+    Mail,
     Observation,
     Operator,
     Plan,
@@ -304,7 +305,8 @@ def _said(line: str) -> Observation:
     """A word from the inbox. Whatever else somebody put there is noted and let go."""
     with suppress(BadObservation):
         seen = decode(line)
-        if isinstance(seen, Operator):
+        rescued = isinstance(seen, Mail) and seen.side == "new" and seen.source == "mailbox"
+        if rescued or isinstance(seen, Operator):
             return seen
     return Operator(at=now(), action="note", subject="inbox", reason="an unreadable word was dropped")
 

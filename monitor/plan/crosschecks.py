@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,13 +84,20 @@ def _route(plan: CutoverPlan, route: str) -> Iterator[tuple[str, str]]:
         yield f"the {side} host has neither an address nor a full name", f"write {side}.addresses"
     if route.startswith("mx:") and route[3:] not in plan.resolvers:
         yield f"{route[3:]} is not one of the resolvers", "add it to dns.resolvers"
+    if route.startswith("relay:") and route[6:] not in plan.relays:
+        yield f"there is no [relays.{route[6:]}]", f"write [relays.{route[6:]}] with host, login and secret"
 
 
 def _services(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
     """A canary is proof only where it can be seen to land."""
     given = data.get("new")
-    if plan.routes and plan.new.imap is None and isinstance(given, dict) and "imap" not in given:
-        yield ("new",), "no [new.imap]: no canary could be seen to land", "write [new.imap] with its host"
+    unseen = plan.new.mailboxes is None and isinstance(given, dict) and not given.keys() & {"imap", "pop3"}
+    if plan.routes and unseen:
+        yield (
+            ("new",),
+            "no [new.imap]: no canary could be seen to land",
+            "write [new.imap] with its host (or [new.pop3])",
+        )
 
 
 def _logins(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
@@ -105,8 +113,8 @@ def _logins(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
             continue
         what = f"no account can log in to the {side} host"
         write = f"give an account a secret or {side}_secret"
-        if host.imap:
-            yield (side, "imap"), what, write
+        if host.mailboxes:
+            yield (side, "imap" if host.imap else "pop3"), what, write
         if f"via-{side}" in plan.routes:
             yield ("canaries", "routes", plan.routes.index(f"via-{side}")), f"via-{side}: {what}", write
 
@@ -120,6 +128,7 @@ def _paces(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
     if "to-old" in plan.routes and cadence.canary > policy.sensitivity:
         what = f"is longer than policy.sensitivity ({policy.sensitivity:g} s): no quiet time would count"
         yield ("cadence", "canary"), what, f"write at most {policy.sensitivity:g}"
+    yield from _allowance(plan)
     dns = data.get("dns", {})
     asked = dns.get("resolvers", PUBLIC) if isinstance(dns, dict) else PUBLIC
     if asked == []:
@@ -128,6 +137,16 @@ def _paces(plan: CutoverPlan, data: dict[str, Any]) -> Iterator[Complaint]:
     if bundled and cadence.resolver < POLITE:
         write = f"write at least {POLITE:g}"
         yield ("cadence", "resolver"), f"{cadence.resolver:g} s is too often for public resolvers", write
+
+
+def _allowance(plan: CutoverPlan) -> Iterator[Complaint]:
+    """Each route's part of the day's canaries must keep up with what they are to prove."""
+    if "to-old" not in plan.routes:
+        return
+    needed = math.ceil(86400 / plan.policy.sensitivity * len(plan.routes) * 4 / 3) + 1
+    if plan.daily_canaries < needed:
+        what = f"is too few for {len(plan.routes)} routes: to-old must come each policy.sensitivity"
+        yield ("canaries", "daily"), what, f"write at least {needed}"
 
 
 def _account(plan: CutoverPlan, address: str) -> Iterator[CellComplaint]:
@@ -139,6 +158,12 @@ def _account(plan: CutoverPlan, address: str) -> Iterator[CellComplaint]:
 
 def _secret_files(plan: CutoverPlan, places: dict[str, tuple[str, int]]) -> Iterator[Mistake]:
     seen: set[Path] = set()
+    for name, relay in plan.relays.items():
+        file = file_of(relay.secret or "", plan.path.parent)
+        wrong = _secret_file(file) if file is not None else None
+        if wrong is not None:
+            key = f"relays.{name}.secret"
+            yield Mistake(file=str(plan.path), line=1, key=key, what=wrong[0], write=wrong[1])
     for account in plan.accounts:
         for reference in (account.old_secret, account.new_secret):
             file = file_of(reference or "", plan.path.parent)

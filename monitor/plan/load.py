@@ -127,6 +127,8 @@ class _Reader:
             policy=reading.policy(root.table("policy")),
             cadence=reading.cadence(root.table("cadence")),
             sender=sender or "",
+            daily_canaries=canaries.number("daily", 500, 1, 10_000_000, whole=True),
+            relays=reading.relays(root.table("relays"), self.base),
             language=cast(Literal["en", "ja"], root.choice("language", ("en", "ja")) or "en"),
             journal=reading.path_beside(root, "journal", "cutover.journal", self.base)
             or self.base / "cutover.journal",

@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from monitor.exits import Exit, Failure
-from probes.secret import Secret
+from probes.secret import Secret, Token
 
 COMMAND_SECONDS = 10.0
 LIMIT = 65536
+OAUTH_FILES = ("google", "microsoft", "refresh")
 _DIRECTORY = "CREDENTIALS_DIRECTORY"
 
 
-def resolve(reference: str, base: Path, label: str = "") -> Secret:
+def resolve(reference: str, base: Path, label: str = "", login: str = "") -> Secret:
     """The secret behind ``reference``; relative files are below ``base``. Blocks (a command: 10 s at most).
 
-    ``label`` tells a person at the prompt whose password is asked for. Raises :class:`Failure`: 78 where the
+    ``label`` tells a person at the prompt whose password is asked for; ``login`` is for whom a token is to
+    be. An ``oauth:`` reference gives a :class:`Token`. Raises :class:`Failure`: 78 where the
     reference or its file does not do (missing, empty, readable by others), 69 where its source fails.
     """
     scheme, _, rest = reference.strip().partition(":")
@@ -38,15 +40,31 @@ def resolve(reference: str, base: Path, label: str = "") -> Secret:
         return _credential(rest)
     if scheme == "keyring":
         return _keyring(rest)
+    if scheme == "oauth":
+        return _token(rest, base, login)
     if reference.strip() == "prompt":
         return _prompt(label)
     raise Failure("a secret's reference is none of the known forms (mxcutover plan check)", Exit.BAD_PLAN)
 
 
 def file_of(reference: str, base: Path) -> Path | None:
-    """The file that a ``file:`` reference names, else None."""
+    """The file that a ``file:`` or ``oauth:KIND:`` reference names, else None."""
     scheme, _, rest = reference.partition(":")
+    kind, _, named = rest.partition(":")
+    if scheme == "oauth" and kind in OAUTH_FILES:
+        return base / Path(named).expanduser()
     return base / Path(rest).expanduser() if scheme == "file" else None
+
+
+def _token(rest: str, base: Path, login: str) -> Token:
+    kind, _, named = rest.partition(":")
+    if kind == "command":
+        return Token(_command(named).reveal())
+    if kind not in OAUTH_FILES:
+        raise Failure("a secret's reference is none of the known forms (mxcutover plan check)", Exit.BAD_PLAN)
+    from monitor.plan.oauth import token  # only for who has one
+
+    return token(kind, _read_file(base / Path(named).expanduser()), login)
 
 
 def _read_file(file: Path, private: bool = True) -> bytes:

@@ -12,9 +12,9 @@ from monitor.printable import printable
 
 class Known(Struct, frozen=True, kw_only=True):
     """What ``init`` was told or looked up, as people write it. ``*_mx`` are names; ``today`` is the MX RRset
-    of now, "preference name", with ``ttl`` in seconds; ``authorities`` are "name address"; ``*_imap`` and
-    ``*_submission`` are "host:port" or None; an account is ``ADDRESS`` or ``ADDRESS=REFERENCE``;
-    ``language`` en or ja."""
+    of now, "preference name", with ``ttl`` in seconds; ``authorities`` are "name address"; ``*_imap``,
+    ``*_pop3`` and ``*_submission`` are "host:port" or None; an account is ``ADDRESS`` or
+    ``ADDRESS=REFERENCE``; ``language`` en or ja."""
 
     domain: str
     old_mx: tuple[str, ...] = ()
@@ -23,6 +23,8 @@ class Known(Struct, frozen=True, kw_only=True):
     new_addresses: tuple[str, ...] = ()
     old_imap: str | None = None
     new_imap: str | None = None
+    old_pop3: str | None = None
+    new_pop3: str | None = None
     old_submission: str | None = None
     new_submission: str | None = None
     accounts: tuple[str, ...] = ()
@@ -64,8 +66,10 @@ journal = "cutover.journal"  # the record; grows beside this file"""
 def _side(known: Known, side: str) -> str:
     old = side == "old"
     mx, addresses = (known.old_mx, known.old_addresses) if old else (known.new_mx, known.new_addresses)
-    imap, submission = (
-        (known.old_imap, known.old_submission) if old else (known.new_imap, known.new_submission)
+    imap, pop3, submission = (
+        (known.old_imap, known.old_pop3, known.old_submission)
+        if old
+        else (known.new_imap, known.new_pop3, known.new_submission)
     )
     what = "The host that mail leaves." if old else "The host that mail moves to."
     exchange = next((name for name in mx if not name.startswith("*.")), f"mail.{side}.example")
@@ -76,20 +80,31 @@ def _side(known: Known, side: str) -> str:
             f"[{side}]",
             _line("mx", mx, f'["mail.{side}.example"]'),
             _line("addresses", addresses, '["192.0.2.10"]'),
+            *(_QUEUE if old else ()),
             "",
             "# Where users hand in mail: 587 with starttls, or 465 with implicit TLS.",
             _service(f"{side}.submission", submission, f"{exchange}:587"),
             "",
             "# Where mailboxes are read: 993 with implicit TLS, or 143 with starttls.",
             _service(f"{side}.imap", imap, f"{exchange}:993"),
+            "",
+            "# Only where there is no IMAP: 995 with implicit TLS, or 110 with starttls. POP3 shows the",
+            "# inbox alone, and proves quiet only while a message stays in it: nobody may fetch and delete.",
+            _service(f"{side}.pop3", pop3, f"{exchange}:995"),
             *(("", *_log(known)) if old else ()),
         )
     )
 
 
+_QUEUE = (
+    "# What lists the mail that waits there: postqueue, mailq, exim -bp, smtpctl show queue, qmail-qread.",
+    '# queue_command = ["ssh", "old", "postqueue", "-j"]',
+)
+
+
 def _service(table: str, given: str | None, example: str) -> str:
     host, _, port = (given or example).rpartition(":")
-    tls = "implicit" if port in ("465", "993") else "starttls"
+    tls = "implicit" if port in ("465", "993", "995") else "starttls"
     lines = (f"[{table}]", f"host = {quoted(host.strip('[]'))}", f"port = {port}", f'tls = "{tls}"')
     return "\n".join(
         (
@@ -102,11 +117,17 @@ def _service(table: str, given: str | None, example: str) -> str:
 def _log(known: Known) -> tuple[str, ...]:
     mark = "" if known.log else "# "
     return (
-        "# The old host's Postfix log: who still sends to it. Copied or mounted here, and growing.",
+        "# The old host's mail log: who still sends to it. Copied or mounted here, and growing.",
         f"{mark}[old.log]",
         f"{mark}path = {quoted(known.log or '/var/log/mail.log')}",
+        '# format = "auto"      # or postfix, exim, sendmail, qmail, opensmtpd, courier, haraka ...',
         "# history = true       # read the older log files too: the usual rate of mail",
         '# zone = "Asia/Tokyo"  # of the times in the log, if it is not the zone of this machine',
+        "# Elsewhere: one of these in place of path. A command must show the last lines again whenever it is",
+        "# started, or nothing proves that none is missing. ssh reads rotated files, too (mxcutover[ssh]).",
+        '# journal = ["postfix@-.service"]  # systemd units of this machine',
+        '# command = ["ssh", "old", "timeout 900 tail -n 1000 -F /var/log/mail.log"]',
+        '# ssh = { host = "mail.old.example", user = "watcher", path = "/var/log/mail.log" }',
     )
 
 
@@ -123,7 +144,8 @@ def _accounts(known: Known) -> str:
     about = """\
 # The mailboxes to watch and to send test messages to. A secret is a reference, never a password:
 #   "file:secrets/suga" (chmod 600)  "command:pass mail/suga"  "credential:NAME" (systemd)
-#   "keyring:SERVICE/USER"  "prompt". With other passwords on new: old_secret and new_secret.
+#   "keyring:SERVICE/USER"  "prompt"  "oauth:google:FILE"  "oauth:microsoft:FILE" (no passwords there).
+#   With other passwords on new: old_secret and new_secret.
 # Many accounts: a CSV with a first line address,old_login,new_login,secret"""
     file = f"[accounts]\nfile = {quoted(known.accounts_file or 'accounts.csv')}"
     rows = [_account(address) for address in known.accounts]
@@ -168,6 +190,12 @@ def _rest(known: Known) -> str:
 [canaries]
 routes = {listed([*routes, "mx"])}
 # sender = "canary@example.jp"  # else the account itself
+# daily = 500                   # at most so many in 24 hours, over all routes
+# For the route "relay:isp", through a third party's submission server:
+# [relays.isp]
+# host = "smtp.isp.example"
+# login = "suga@isp.example"
+# secret = "prompt"
 
 # What is accepted as proof; these are the defaults.
 [policy]
@@ -191,6 +219,7 @@ routes = {listed([*routes, "mx"])}
 # mailbox = 60
 # log = 1
 # coverage = 60
+# queue = "5m"
 
 # Where an address is really to be reached (tunnels, rehearsals): "192.0.2.10:25" = "127.0.0.1:2525"
 # [endpoints]"""

@@ -14,7 +14,11 @@ from probes.endpoints import split
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+(?:\.\d+)?)s)?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _SCHEMES = ("file", "command", "credential", "keyring")
-SECRET_FORMS = "file:PATH, command:PROGRAM ARGUMENTS, credential:NAME, keyring:SERVICE/USER or prompt"
+_OAUTH = ("google", "microsoft", "refresh", "command")
+SECRET_FORMS = (
+    "file:PATH, command:PROGRAM ARGUMENTS, credential:NAME, keyring:SERVICE/USER, prompt, "
+    "oauth:google:FILE, oauth:microsoft:FILE, oauth:refresh:FILE or oauth:command:PROGRAM ARGUMENTS"
+)
 
 
 def name(text: str) -> str:
@@ -123,5 +127,8 @@ def secret(text: str) -> str:
     """A reference to a secret. What is not one may be a password: it is never repeated."""
     scheme, _, rest = text.strip().partition(":")
     if text.strip() == "prompt" or (scheme in _SCHEMES and rest.strip()):
+        return text.strip()
+    kind, _, named = rest.partition(":")
+    if scheme == "oauth" and kind in _OAUTH and named.strip():
         return text.strip()
     raise Wrong("is not a reference to a secret (it is not repeated here)", f"write {SECRET_FORMS}")

@@ -59,7 +59,7 @@ def write_plan(world: World) -> None:
         "mx": {"planned": [f"{m.rstrip('.')}" for m in zones.NEW_SET]},
         "accounts": {"file": "accounts.csv"},
         "dns": {"resolvers": list(world.resolvers), "hints": [zones.ROOT[1]]},
-        "canaries": {"routes": list(ROUTES), "sender": "canary@watch.monitor.example"},
+        "canaries": {"routes": list(ROUTES), "sender": "canary@watch.monitor.example", "daily": 1_000_000},
         "policy": {f: v for f in chosen.__struct_fields__ if (v := getattr(chosen, f)) is not None},
         "cadence": cadence(world.pace),
         "endpoints": world.net.endpoints(),

@@ -25,6 +25,7 @@ _UNSAFE = re.compile(
 )
 _EVIDENCE = (
     "authorities", "resolvers", "routes", "canaries", "hits", "clients", "stragglers", "accounts", "coverage",
+    "senders",
 )  # fmt: skip
 
 

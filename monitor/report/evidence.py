@@ -195,17 +195,23 @@ def _count(n: int, tone: str) -> Html:
 def _latest(s: Snapshot, w: Words) -> Html | None:
     if not s.canaries:
         return None
-    heads = _heads(w, "sent route landed latency recipient host reply")
+    heads = _heads(w, "sent route landed latency auth recipient host reply")
     return listed(
         w, w("table.canaries"), heads, [_canary_row(c, w) for c in s.canaries], most=40, numbers=(3,)
     )
+
+
+def _auth(c: CanaryRow) -> str | None:
+    """``spf=pass dkim=fail``, as the host it landed on judged the sender (RFC 8601)."""
+    return " ".join(f"{method}={result}" for method, result in c.auth.items()) if c.auth else None
 
 
 def _canary_row(c: CanaryRow, w: Words) -> list[Child]:
     folder = None if c.folder in (None, "INBOX") else [" ", el("code", clip(c.folder, 60))]
     return [
         moment(w, c.sent_at), _route(c.route), [sign(c.fate, w(f"fate.{c.fate}")), folder],
-        _ms(c.latency_ms), clip(c.recipient), clip(name(c.host) if c.host else None), clip(c.reply),
+        _ms(c.latency_ms), clip(_auth(c)),
+        clip(c.recipient), clip(name(c.host) if c.host else None), clip(c.reply),
     ]  # fmt: skip
 
 
@@ -323,7 +329,27 @@ def _arrivals(s: Snapshot, w: Words) -> list[Html | None]:
     return [
         nothing(w("none.arrivals")) if chart is None else figure(chart, w("chart.new.caption")),
         accounts(s, w),
+        _senders(s, w),
     ]
+
+
+_HEARD = {"new": "met", "old": "unmet", "silent": "unknown", "overdue": "unmet"}
+
+
+def _senders(s: Snapshot, w: Words) -> Html | None:
+    """The ledger: those that were not heard on new since the change first."""
+    if not s.senders:
+        return None
+    rows: list[list[Child]] = [
+        [
+            clip(r.who), str(r.before), w.span(r.gap) if r.before > 1 else "–", moment(w, r.last_before),
+            moment(w, r.first_new), moment(w, r.last_old), sign(_HEARD[r.state], w(f"sender.{r.state}")),
+            moment(w, r.expected),
+        ]
+        for r in sorted(s.senders, key=lambda r: (r.state == "new", -r.before))
+    ]  # fmt: skip
+    heads = _heads(w, "sender before every last new.first old.since heard due")
+    return listed(w, w("table.senders"), heads, rows, most=100, numbers=(1,))
 
 
 def accounts(s: Snapshot, w: Words) -> Html:

@@ -27,13 +27,9 @@ class TlsException(Struct, frozen=True, kw_only=True):
 
 def tls_exceptions(plan: CutoverPlan) -> tuple[TlsException, ...]:
     """Every exception that the plan names, the weightiest kind first within a service."""
-    services = (
-        ("old.submission", plan.old.submission),
-        ("old.imap", plan.old.imap),
-        ("new.submission", plan.new.submission),
-        ("new.imap", plan.new.imap),
-    )
-    return tuple(e for where, service in services if service is not None for e in _of(where, service))
+    sides = (("old", plan.old), ("new", plan.new))
+    services = [(f"{side}.{called}", s) for side, host in sides for called, s in host.services.items()]
+    return tuple(e for where, service in services for e in _of(where, service))
 
 
 def _of(where: str, service: Service) -> list[TlsException]:

@@ -13,6 +13,7 @@ Lookup = Callable[[str], frozenset[str] | None]
 """An absolute host name to its addresses; None where they are not known."""
 
 
+@lru_cache(maxsize=8192)
 def host_name(name: str) -> str:
     """Absolute and lower case: names compare without regard to case (RFC 1035 section 2.3.3)."""
     name = name.strip().lower()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from math import ceil, exp, floor, log, log10
+from functools import lru_cache
+from math import ceil, exp, floor, lgamma, log, log10
+
+_EXACT = 1e-15
+_TINY = 1e-300
 
 
+@lru_cache(maxsize=1024)
 def upper_limit(hits: int, confidence: float) -> float:
     """The largest mean that would show ``hits`` or fewer with probability 1 - confidence.
 
@@ -14,7 +19,7 @@ def upper_limit(hits: int, confidence: float) -> float:
     if hits == 0:
         return -log(1 - confidence)
     low, high = 0.0, 10.0 + 4 * hits
-    for _ in range(200):
+    for _ in range(100):
         middle = (low + high) / 2
         if at_most(hits, middle) > 1 - confidence:
             low = middle
@@ -24,12 +29,39 @@ def upper_limit(hits: int, confidence: float) -> float:
 
 
 def at_most(hits: int, mean: float) -> float:
-    """The Poisson probability of ``hits`` or fewer."""
-    term = total = exp(-mean)
-    for k in range(1, hits + 1):
-        term *= mean / k
+    """The Poisson probability of ``hits`` or fewer, at any size without under- or overflow: the regularized
+    incomplete gamma function Q(hits + 1, mean) (NIST Digital Library of Mathematical Functions, 8.4.10)."""
+    a = hits + 1.0
+    if mean <= 0:
+        return 1.0
+    scale = exp(a * log(mean) - mean - lgamma(a))
+    return 1.0 - scale * _series(a, mean) if mean < a + 1 else scale * _fraction(a, mean)
+
+
+def _series(a: float, x: float) -> float:
+    """P(a, x) without its scale (DLMF 8.7.1)."""
+    term = total = 1.0 / a
+    while term > total * _EXACT:
+        a += 1.0
+        term *= x / a
         total += term
     return total
+
+
+def _fraction(a: float, x: float) -> float:
+    """Q(a, x) without its scale, as a continued fraction (DLMF 8.9.2) after Lentz."""
+    b = x + 1.0 - a
+    c, d = 1.0 / _TINY, 1.0 / (b or _TINY)
+    found, step, n = d, 0.0, 0
+    while abs(step - 1.0) > _EXACT:
+        n += 1
+        factor = n * (a - n)
+        b += 2.0
+        d = 1.0 / (factor * d + b or _TINY)
+        c = b + factor / c or _TINY
+        step = c * d
+        found *= step
+    return found
 
 
 def share_bound(hits: int, expected: float, confidence: float) -> float | None:

@@ -7,22 +7,28 @@ from functools import cached_property
 from typing import Any
 
 from monitor.evidence.fold import Evidence
-from monitor.evidence.mail import Taken
+from monitor.evidence.intervals import Intervals
+from monitor.evidence.mail import NEVER, Taken
 from monitor.evidence.names import canonical
 from monitor.verdict.baseline import Baseline, baseline
+from monitor.verdict.memo import Memo
 from monitor.verdict.model import Finding, RequirementName, State
 from probes.observation import Plan, Policy, from_ms
 
 
 class Context:
-    """One judging at ``now`` (ms). ``deadlines`` collects instants at which time alone may change it."""
+    """One judging at ``now`` (ms). ``deadlines`` collects instants at which time alone may change it;
+    ``restless``: any instant may, since something was told of the future. ``memo``: what earlier ones left.
+    """
 
-    def __init__(self, evidence: Evidence, now: int) -> None:
+    def __init__(self, evidence: Evidence, now: int, memo: Memo | None = None) -> None:
         self.evidence = evidence
+        self.memo = memo
         self.now = now
         self.plan: Plan = evidence.plan
         self.policy: Policy = evidence.plan.policy
         self.deadlines: set[int] = set()
+        self.restless = False
         self.horizon: int | None = None  # set by the horizon, read by arrivals
         self.arrivals_met = False  # set by arrivals, read by quiet
         self.bound: float | None = None
@@ -39,7 +45,26 @@ class Context:
     @cached_property
     def baseline(self) -> Baseline | None:
         """What old took in covered time before the change; None where there was neither."""
-        return baseline(self.evidence, self.hits)
+        if self.memo is None:
+            return baseline(self.evidence)
+        mail, change = self.evidence.mail, self.evidence.first_change
+        # What comes later than the change says nothing of the time before it.
+        if not self.memo.has_baseline or change is None or mail.lowest < change:
+            self.memo.baseline, self.memo.has_baseline = baseline(self.evidence), True
+            mail.lowest = NEVER
+        return self.memo.baseline
+
+    def watched(self, side: str) -> Intervals:
+        """Covered time of one side (:meth:`MailFacts.watched`)."""
+        mail = self.evidence.mail
+        if self.memo is None:
+            return mail.watched(side, self.plan, self.evidence.waived)
+        found = self.memo.watched.get(side)
+        if found is None or found[0] != mail.covered_version:
+            found = self.memo.watched[side] = (
+                mail.covered_version, mail.watched(side, self.plan, self.evidence.waived)
+            )  # fmt: skip
+        return found[1]
 
     def due(self, instant: int) -> int:
         """Remember an instant; those that have passed are of no interest."""

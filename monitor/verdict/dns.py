@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -107,7 +108,7 @@ def horizon(c: Context) -> Finding:
     instants: list[int] = []
     open_runs: list[str] = []
     for address, known in c.evidence.dns.authorities.items():
-        _authority_instants(address, known, instants, open_runs)
+        _authority_instants(c, address, known, instants, open_runs)
     open_runs.extend(_missing_here(c))
     if open_runs:
         return found("horizon", "unmet", "served", server=min(open_runs))
@@ -122,17 +123,21 @@ def horizon(c: Context) -> Finding:
     return found("horizon", "met", "met", since=when(c.horizon))
 
 
-def _authority_instants(address: str, known: Authority, instants: list[int], open_runs: list[str]) -> None:
+def _authority_instants(
+    c: Context, address: str, known: Authority, instants: list[int], open_runs: list[str]
+) -> None:
     """Caches may have fetched an old answer until the address was next seen to serve something else; also
     a planned host's old address from its own zone's servers, which are none of the domain's."""
     absent = (run for runs in known.absent.values() for run in runs)
-    instants.extend(run.ended + run.ttl_ms for run in (*known.moved, *absent) if run.ended is not None)
+    over = [run for run in (*known.moved, *absent) if run.ended is not None]
     for runs in known.runs.values():
         for run in runs:
             if run.ended is not None:
-                instants.append(run.ended + run.ttl_ms)
+                over.append(run)
             else:
                 open_runs.append(address)
+    ends = ((run.ended, run.ttl_ms) for run in over if run.ended is not None)
+    instants.extend(c.evidence.shifted(ended + ttl, ended) for ended, ttl in ends)
 
 
 def _missing_here(c: Context) -> list[str]:
@@ -158,7 +163,8 @@ def _unseen_old(c: Context, instants: list[int]) -> bool:
     firsts = [k.first_new for k in c.evidence.dns.authorities.values() if k.first_new is not None]
     if c.policy.old_ttl is None or not firsts:
         return False
-    instants.append(max(firsts) + int(c.policy.old_ttl * 1000))
+    first = max(firsts)
+    instants.append(c.evidence.shifted(first + int(c.policy.old_ttl * 1000), first))
     return True
 
 
@@ -169,13 +175,20 @@ def _lowered_late(c: Context) -> list[int]:
         return []
     old_ttl = 86400.0 if c.policy.old_ttl is None else c.policy.old_ttl
     suspect = c.policy.old_ttl is not None or c.evidence.dns.resolver_outlived
-    return [first + int(old_ttl * 1000)] if suspect and change - first < old_ttl * 1000 else []
+    end = c.evidence.shifted(first + int(old_ttl * 1000), first)
+    return [end] if suspect and change - first < old_ttl * 1000 else []
 
 
 def _resolver_instants(c: Context) -> list[int]:
     judged, _ = c.split("resolver", c.plan.resolvers)
     known = (c.evidence.dns.resolvers.get(r) for r in judged)
-    return [k.old_until for k in known if k is not None and k.old_until]
+    return [c.evidence.shifted(k.old_until, _announced(k)) for k in known if k is not None and k.old_until]
+
+
+def _announced(known: Resolver) -> int:
+    """When the latest end of an old answer was told; 0 where a later answer has taken its place."""
+    last = known.last_old
+    return last.at if last is not None and last.expires >= known.old_until else 0
 
 
 def resolvers(c: Context) -> Finding:
@@ -183,7 +196,7 @@ def resolvers(c: Context) -> Finding:
     judged, waived = c.split("resolver", c.plan.resolvers)
     if not judged:
         return found("resolvers", "unknown", "none", waived=waived)
-    states = {r: _resolver(c, c.evidence.dns.resolvers.get(r)) for r in judged}
+    states = {r: standing(c, c.evidence.dns.resolvers.get(r)) for r in judged}
     for wanted in ("overstaying", "old", "cache", "other"):
         bad = [r for r in judged if states[r][0] == wanted]
         if bad:
@@ -216,10 +229,10 @@ def _culprit(c: Context, known: Resolver) -> Sample:
 
 def resolver_state(c: Context, known: Resolver | None) -> str:
     """settled, old, other, cache, overstaying, dark, few (samples) or silent."""
-    return _resolver(c, known)[0]
+    return standing(c, known)[0]
 
 
-def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
+def standing(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     """What one resolver's answers say: settled, old, other, cache, overstaying, dark, few or silent; and
     when time alone may change it."""
     if known is None or not known.samples:
@@ -228,7 +241,7 @@ def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     last = known.samples[-1]
     if last.leads != "new":
         return _not_new(c, known, last, change)
-    if known.overstaying == last.at:
+    if known.overstaying == last.at or _lingers(known, change):
         return "overstaying", None
     if any(_holds_old(s, change) for s in known.caches.words.values()):
         return "cache", None
@@ -237,6 +250,11 @@ def _resolver(c: Context, known: Resolver | None) -> tuple[str, int | None]:
     if not c.fresh(last.at):
         return "silent", None
     return ("settled" if _streak(c, known) >= c.policy.settle_samples else "few"), None
+
+
+def _lingers(known: Resolver, change: int | None) -> bool:
+    """Another cache's new answer does not show that the nameless one that overstayed has let go."""
+    return known.lingers > 0 and known.overstaying is not None and known.overstaying >= (change or 0)
 
 
 def _streak(c: Context, known: Resolver) -> int:
@@ -272,15 +290,16 @@ def _quorum(c: Context, judged: list[str], waived: list[str], states: dict[str, 
     settled = sum("settled" in p and "few" not in p for p in platforms.values())
     few = sum("few" in p for p in platforms.values())
     total = len(platforms)
-    args = {"settled": settled, "total": total, "needed": _needed(total, c.policy.quorum)}
+    args = {"settled": settled, "total": total, "needed": needed(total, c.policy.quorum)}
     if settled >= args["needed"] and settled:
-        unsettled = any(_resolver(c, c.evidence.dns.resolvers.get(w))[0] != "settled" for w in waived)
+        unsettled = any(standing(c, c.evidence.dns.resolvers.get(w))[0] != "settled" for w in waived)
         return found("resolvers", "waived" if unsettled else "met", "met", waived=waived, **args)
     if settled + few >= args["needed"] and few:
         return found("resolvers", "unmet", "few", waived=waived, **args)
     return found("resolvers", "unknown", "quorum", waived=waived, **args)
 
 
-def _needed(total: int, quorum: float) -> int:
+@lru_cache(maxsize=64)
+def needed(total: int, quorum: float) -> int:
     """The smallest whole number of platforms that is at least the quorum's share."""
     return next((n for n in range(total + 1) if n >= quorum * total - 1e-9), total)

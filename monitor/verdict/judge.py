@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
+from monitor.evidence.again import Again, Seen, seen, whole
 from monitor.evidence.fold import Evidence
 from monitor.verdict import dns, mail
 from monitor.verdict.context import Context, when
 from monitor.verdict.loose import loose_ends
-from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, VerdictWord
-from probes.observation import Observation, Plan, from_ms, to_ms
+from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, RequirementName, State, VerdictWord
+from monitor.verdict.states import Alarm, States, alarm
+from probes.observation import Observation, Plan, ResolverAnswer, from_ms, to_ms
 
+Shape = tuple[str, ...]  # the verdict, then the state of each requirement
 DNS = ("authority", "horizon", "resolvers")
 
 
@@ -22,54 +25,85 @@ class Judge:
 
     def __init__(self, plan: Plan) -> None:
         self.evidence = Evidence(plan)
+        self._states = States(self.evidence)
+        self._again = Again(self.evidence.dns)
         self._safe_since: int | None = None  # the generation of the change that was safe once
-        self._deadlines: list[int] = []
-        self._last: Judgement | None = None
+        self._last: Shape | None = None
         self.now: int | None = None
-        self._judged: int | None = None
+        self.judged: int | None = None  # the latest instant that was judged
 
     def run(self, observations: Iterable[Observation]) -> Iterator[Judgement]:
         """Every judgement at which the verdict or a state changed, and one last at the end.
 
         ``observations`` stand in order of ``at``.
         """
-        for seen in observations:
-            yield from self.fold(seen)
-        if self.now is not None:
-            yield from self._changed(self.now)
-            yield self.judge(self.now)
+        yield from self.follow(map(seen, observations))
 
-    def fold(self, seen: Observation) -> Iterator[Judgement]:
+    def follow(self, stream: Iterable[Seen]) -> Iterator[Judgement]:
+        """The same of observations that may be told by their forms."""
+        states, fold, now, settled = self._states, self._again.fold, self.now, self._states.settled
+        for at, what, ttl, rtt in stream:
+            if at != now:
+                if now is not None and (states.stirred or states.due < at):
+                    yield from self.settle(at)
+                self.now = now = at
+            if ttl is not None:
+                form = fold(what, at, ttl, rtt, self.evidence.plan)
+                if form is not None:
+                    if form.leads != "new" or form.resolver not in settled:
+                        states.answered(form.resolver, form.known)
+                    continue
+                what = whole((at, what, ttl, rtt))
+            states.hear(what, self.evidence.add(what))
+        if now is not None:
+            yield from self._look(now)
+            yield self.judge(now)
+
+    def fold(self, seen: Observation) -> Sequence[Judgement]:
         """Fold one observation, none earlier than the one before; first judge what lies between."""
         at = to_ms(seen.at)
-        if self.now is not None and at != self.now:
-            yield from self.settle(at)
-        self.now = at
-        self.evidence.add(seen)
+        changed: Sequence[Judgement] = ()
+        if at != self.now:
+            if self.now is not None and (self._states.stirred or self._states.due < at):
+                changed = self.settle(at)
+            self.now = at
+        if isinstance(seen, ResolverAnswer):
+            form = self._again.fold_whole(seen, self.evidence.plan)
+            if form is not None:
+                self._states.answered(form.resolver, form.known)
+                return changed
+        self._states.hear(seen, self.evidence.add(seen))
+        return changed
 
-    def settle(self, until: int) -> Iterator[Judgement]:
+    def settle(self, until: int) -> list[Judgement]:
         """Judge at the last observation's time, then at every deadline before ``until`` (ms)."""
+        changed: list[Judgement] = []
         if self.now is None:
-            return
-        if self._judged != self.now:
-            self._judged = self.now
-            yield from self._changed(self.now)
-        while self._deadlines and (due := self._deadlines[0]) < until:
-            yield from self._changed(due)
+            return changed
+        if self._states.stirred or self._states.due <= self.now:
+            changed.extend(self._look(max(self.now, self.judged or 0)))
+        while (due := self._states.due) < until:
+            changed.extend(self._look(due))
+        return changed
 
-    def _changed(self, now: int) -> Iterator[Judgement]:
-        before = self._last
-        c = Context(self.evidence, now)
-        self._last = self._judgement(c)
-        self._deadlines = sorted(c.deadlines)
-        if self._last.verdict == "safe":
+    def _look(self, now: int) -> list[Judgement]:
+        """Judge again what may have changed by ``now``; the whole only where the verdict or a state did."""
+        self.judged = now
+        if not self._states.at(now):
+            return []
+        states = self._states.states
+        word = self._word(self._states.alarm, states)[0]
+        if word == "safe":
             self._safe_since = self.evidence.generation
-        if before is None or _shape(before) != _shape(self._last):
-            yield self._last
+        shape = (word, *states.values())
+        if shape == self._last:
+            return []
+        self._last = shape
+        return [self._judgement(Context(self.evidence, now, self._states.memo))]
 
     def judge(self, now: int) -> Judgement:
         """The verdict at ``now`` (ms) with its loose ends; asking changes nothing."""
-        c = Context(self.evidence, now)
+        c = Context(self.evidence, now, None if self._states.stirred else self._states.memo)
         return msgspec.structs.replace(self._judgement(c), loose_ends=loose_ends(c))
 
     def _judgement(self, c: Context) -> Judgement:
@@ -83,52 +117,33 @@ class Judge:
             "stragglers": mail.stragglers(c),
         }
         findings = tuple(by_name[name] for name in REQUIREMENTS)
-        word, code, args = self._word(c, findings)
+        word, code, args = self._word(alarm(c), {f.name: f.state for f in findings})
         return Judgement(
             at=from_ms(c.now), verdict=word, findings=findings, code=code, args=args, eta=_eta(findings),
             share_bound=c.bound, confidence=c.policy.confidence, changed_at=when(self.evidence.change),
             horizon=when(c.horizon),
         )  # fmt: skip
 
-    def _word(self, c: Context, findings: tuple[Finding, ...]) -> tuple[VerdictWord, str, dict[str, str]]:
+    def _word(
+        self, found: Alarm | None, states: Mapping[RequirementName, State]
+    ) -> tuple[VerdictWord, str, dict[str, str]]:
         """The first that holds, in the order of verdict.md."""
-        alarm = self._alarm(c)
-        if alarm is not None:
-            return "alarm", alarm[0], alarm[1]
-        word = self._calm_word(findings)
+        if found is not None:
+            return "alarm", found[0], found[1]
+        word = self._calm_word(states)
         return word, f"verdict.{word}", {}
 
-    def _calm_word(self, findings: tuple[Finding, ...]) -> VerdictWord:
-        unmet = [f.name for f in findings if f.state == "unmet"]
+    def _calm_word(self, states: Mapping[RequirementName, State]) -> VerdictWord:
         if self.evidence.change is None:
             return "before"
+        unmet = [name for name, state in states.items() if state == "unmet"]
         if unmet and self._safe_since == self.evidence.generation:
             return "regressed"
         if any(name in DNS for name in unmet):
             return "propagating"
         if unmet:
             return "draining"
-        return "blind" if any(f.state == "unknown" for f in findings) else "safe"
-
-    def _alarm(self, c: Context) -> tuple[str, dict[str, str]] | None:
-        """The new side is broken, or an authority says something nobody planned."""
-        if self.evidence.change is None:
-            return None
-        for address in c.authorities()[0]:
-            known = self.evidence.dns.authorities.get(address)
-            if dns.bogus(c, address) is not None:
-                return "verdict.alarm_bogus", {"server": address}
-            if known is None or known.sample is None or not c.fresh(known.sample.at):
-                continue
-            leads = self.evidence.dns.now_leads(f"authority:{address}", known.sample, c.plan)
-            if leads in ("other", "none"):
-                return f"verdict.alarm_{leads}", {"server": address}
-        broken = mail.broken_route(c)
-        return None if broken is None else (f"verdict.alarm_{broken[1]}", {"route": broken[0]})
-
-
-def _shape(judgement: Judgement) -> tuple[str, ...]:
-    return (judgement.verdict, *(f.state for f in judgement.findings))
+        return "blind" if "unknown" in states.values() else "safe"
 
 
 def _eta(findings: tuple[Finding, ...]) -> datetime | None:

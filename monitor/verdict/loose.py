@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 from monitor.evidence.names import canonical
 from monitor.verdict.answers import host_name, named
 from monitor.verdict.context import Context
+from monitor.verdict.ledger import ledger, rare
 from monitor.verdict.model import LooseEnd
 from probes.observation import from_ms
 
 MOST = 50  # of each kind; more of them tell nobody more
-DAY = 86_400_000
-RARE_HISTORY = 14 * DAY  # so much history tells a sender of every day from one of every month
-RARE_LETTERS = 2
 _TOKENS = re.compile(r"[\s,;=\"']+")
 
 
@@ -95,23 +92,18 @@ def _is_new(c: Context, address: str) -> bool:
 
 
 def _senders(c: Context) -> Iterator[LooseEnd]:
-    """Who wrote to old so rarely before the change that silence since says nothing yet."""
-    change = c.evidence.change
-    if change is None:
-        return
-    before: dict[str, list[int]] = defaultdict(list)
-    for t in c.hits:
-        if t.client and t.origin == "outside" and t.at < change:
-            before[t.client].append(t.at)
-    first = min((min(instants) for instants in before.values()), default=change)
-    if change - first < RARE_HISTORY:
-        return
-    heard = {t.client for t in (*c.evidence.mail.new, *c.hits) if t.at >= change}
-    for client, instants in sorted(before.items(), key=lambda entry: -max(entry[1])):
-        if len(instants) <= RARE_LETTERS and client not in heard:
-            last = from_ms(max(instants))
-            args = {"client": client, "count": len(instants), "last": last}
-            yield LooseEnd(kind="sender", subject=client, code="loose.sender", args=args, last=last)
+    """Who wrote so rarely before the change that silence since says nothing yet, and who is overdue."""
+    rows = ledger(c)
+    first = min((t.at for t in c.hits if t.origin == "outside"), default=0)
+    history = ((c.evidence.change or 0) - first) / 1000
+    for row in sorted(rows, key=lambda row: row.last_before, reverse=True):
+        scarce = rare(row, history)
+        if row.state not in ("silent", "overdue") or not (scarce or row.state == "overdue"):
+            continue
+        code = "loose.sender" if scarce else "loose.sender_overdue"
+        args = {"client": row.who, "count": row.before, "last": row.last_before, "gap": row.gap,
+                "expected": row.expected}  # fmt: skip
+        yield LooseEnd(kind="sender", subject=row.who, code=code, args=args, last=row.last_before)
 
 
 def _unobserved(c: Context) -> Iterator[LooseEnd]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from math import ceil, inf
 from typing import Any
 
 from monitor.evidence.intervals import Intervals
-from monitor.evidence.mail import Canary, Taken
+from monitor.evidence.mail import NEVER, Canary, Hit, Taken
 from monitor.evidence.names import canonical
 from monitor.verdict.answers import host_name, named
 from monitor.verdict.baseline import Baseline
 from monitor.verdict.bound import percent_up, share_bound, upper_limit
 from monitor.verdict.context import Context, found, when
+from monitor.verdict.memo import Proof
 from monitor.verdict.model import Finding, State
 
+STAMP = 1000  # ms; a hit's stamp is at most a whole second
 DIAGNOSTIC = ("to-old", "to-new")
 
 
@@ -21,7 +25,8 @@ def fate(c: Context, canary: Canary) -> str | None:
     """How a canary ended by now: new, late, old, lost, rejected, unreachable; None while it travels."""
     if canary.sent is None:
         return None
-    limit = canary.sent + int(c.policy.canary_deadline * 1000)
+    # From when it was accepted: greylisting (RFC 6647) makes a message late, not lost.
+    limit = (canary.accepted or canary.sent) + int(c.policy.canary_deadline * 1000)
     landed = {side: at for side, at in canary.landed.items() if at <= c.now}
     if "old" in landed:
         return "old"
@@ -36,12 +41,18 @@ def fate(c: Context, canary: Canary) -> str | None:
 
 def concluded(c: Context, route: str) -> list[tuple[Canary, str]]:
     """This route's canaries sent since the change whose end is known, oldest first."""
-    change = c.evidence.change
-    if change is None:
-        return []
-    mine = [k for k in c.evidence.mail.canaries.values() if k.route == route and (k.sent or 0) >= change]
-    ended = [(k, fate(c, k)) for k in sorted(mine, key=lambda k: (k.sent or 0, k.canary))]
-    return [(k, f) for k, f in ended if f is not None]
+    return latest(c, route, len(c.evidence.mail.routes.get(route, ())))
+
+
+def latest(c: Context, route: str, most: int) -> list[tuple[Canary, str]]:
+    """The last ``most`` of them, oldest first."""
+    change, found = c.evidence.change, list[tuple[Canary, str]]()
+    for canary in reversed(c.evidence.mail.routes.get(route, ())):
+        if change is None or (canary.sent or 0) < change or len(found) == most:
+            break
+        if (end := fate(c, canary)) is not None:
+            found.append((canary, end))
+    return found[::-1]
 
 
 def canaries(c: Context) -> Finding:
@@ -50,7 +61,7 @@ def canaries(c: Context) -> Finding:
     judged, waived = c.split("route", planned)
     if not judged:
         return found("canaries", "unknown", "none", waived=waived)
-    ends = {route: concluded(c, route) for route in judged}
+    ends = {route: latest(c, route, c.policy.canary_streak) for route in judged}
     for route in judged:
         bad = _failing(c, route, ends[route])
         if bad is not None:
@@ -77,8 +88,8 @@ def _failing(c: Context, route: str, ends: list[tuple[Canary, str]]) -> tuple[st
 
 def broken_route(c: Context) -> tuple[str, str] | None:
     """The alarm: the latest concluded canary of a route, handed to a new address, was rejected or lost."""
-    for route in sorted({k.route for k in c.evidence.mail.canaries.values()}):
-        ends = [] if c.waived(f"route:{route}") else concluded(c, route)
+    for route in sorted(c.evidence.mail.routes):
+        ends = [] if c.waived(f"route:{route}") else latest(c, route, 1)
         if ends and ends[-1][1] in ("rejected", "lost") and _handed_to_new(c, ends[-1][0]):
             return route, ends[-1][1]
     return None
@@ -95,15 +106,14 @@ def _handed_to_new(c: Context, canary: Canary) -> bool:
 
 def quiet(c: Context) -> Finding:
     """No mail taken by old during ``quiet_for`` of covered time, and the share bound or the ceiling."""
-    covered = c.evidence.mail.watched("old", c.plan, c.evidence.waived)
+    covered = c.watched("old")
     if not covered:
         return found("quiet", "unknown", "unwatched")
     counted = _demonstrated(c, covered)
-    change = c.evidence.change
-    since = [t for t in c.hits if change is not None and t.end > change and t.at <= c.now]
-    begin = max([change if change is not None else c.now, *(t.end for t in since)])
+    change, since = c.evidence.change, hits_since(c)
+    begin = max([change if change is not None else c.now, *(hit.end for hit in since)])
     calm = counted.within(begin, c.now + 1)
-    c.bound = _bound(c, since, covered, calm)
+    c.bound = _bound(c, [hit.at for hit in since], covered, calm)
     fresh_ms = int(c.policy.freshness * 1000)
     last = covered.last() or 0
     if not covered.touches(c.now - fresh_ms, c.now + 1):
@@ -112,10 +122,66 @@ def quiet(c: Context) -> Finding:
     return _calm_enough(c, calm, since)
 
 
-def _calm_enough(c: Context, calm: Intervals, since: list[Taken]) -> Finding:
+def hits_since(c: Context) -> list[Hit]:
+    """What old took since the change and by now, newest first; not of waived senders."""
+    change, found = c.evidence.change, list[Hit]()
+    for hit in reversed(c.evidence.mail.hits):
+        if change is None or hit.at + STAMP <= change:
+            break
+        if c.due(hit.at) <= c.now and hit.end > change and not c.waived(f"sender:{hit.client}"):
+            found.append(hit)
+    return found
+
+
+def quiet_state(c: Context) -> State:
+    """The state alone, as :func:`quiet` gives it; what cannot decide is not worked out."""
+    covered = c.watched("old")
+    if not covered:
+        return "unknown"
+    fresh_ms, last = int(c.policy.freshness * 1000), covered.last() or 0
+    c.restless = last > c.now
+    if not covered.touches(c.now - fresh_ms, c.now + 1):
+        return "unknown"
+    c.due(last + fresh_ms)
+    change, ended = c.evidence.change, _last_end(c)
+    if change is None:
+        return "unmet"
+    begin, wanted = max(change, ended), float(c.policy.quiet_for)
+    if c.now + 1 - begin < wanted * 1000:
+        return "unmet"
+    calm = _demonstrated(c, covered).within(begin, c.now + 1)
+    quiet_s = calm.total() / 1000
+    if quiet_s < wanted:
+        return "unmet"
+    if c.arrivals_met and quiet_s >= _ceiling(c):
+        return "met"
+    if not calm and ended:
+        return quiet(c).state
+    bound = _bound(c, [], covered, calm)
+    return "met" if bound is not None and bound <= c.policy.share_bound else "unmet"
+
+
+def _last_end(c: Context) -> int:
+    """When the last hit since the change was over, of those that there are by now; 0: there is none."""
+    change, latest_end = c.evidence.change, 0
+    if change is None:
+        return 0
+    for hit in reversed(c.evidence.mail.hits):
+        if hit.at + STAMP <= max(change, latest_end):
+            break
+        if c.due(hit.at) <= c.now and hit.end > change and not c.waived(f"sender:{hit.client}"):
+            latest_end = max(latest_end, hit.end)
+    return latest_end
+
+
+def _ceiling(c: Context) -> float:
+    return 3 * float(c.policy.quiet_for) if c.policy.quiet_ceiling is None else float(c.policy.quiet_ceiling)
+
+
+def _calm_enough(c: Context, calm: Intervals, since: list[Hit]) -> Finding:
     quiet_s = calm.total() / 1000
     wanted = float(c.policy.quiet_for)
-    ceiling = 3 * wanted if c.policy.quiet_ceiling is None else float(c.policy.quiet_ceiling)
+    ceiling = _ceiling(c)
     low = c.bound is not None and c.bound <= c.policy.share_bound
     args: dict[str, Any] = {"quiet": quiet_s, "wanted": wanted, "bound": _percent(c.bound)}
     if quiet_s >= wanted and (low or (quiet_s >= ceiling and c.arrivals_met)):
@@ -125,9 +191,8 @@ def _calm_enough(c: Context, calm: Intervals, since: list[Taken]) -> Finding:
     if quiet_s >= wanted:
         return found("quiet", "unmet", "bound", eta=eta, limit=_percent(c.policy.share_bound), **args)
     if since:
-        hit = max(since, key=lambda t: t.at)
-        return found("quiet", "unmet", "hit", eta=eta, ago=(c.now - hit.at) / 1000,
-                     client=hit.client or "?", **args)  # fmt: skip
+        return found("quiet", "unmet", "hit", eta=eta, ago=(c.now - since[0].at) / 1000,
+                     client=since[0].client or "?", **args)  # fmt: skip
     return found("quiet", "unmet", "short", eta=eta, **args)
 
 
@@ -151,7 +216,7 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{percent_up(share)} %"
 
 
-def _bound(c: Context, since: list[Taken], covered: Intervals, calm: Intervals) -> float | None:
+def _bound(c: Context, since: list[int], covered: Intervals, calm: Intervals) -> float | None:
     """The bound over the calm; while there is no calm, the Poisson limit over all time since the change."""
     base = c.baseline
     change = c.evidence.change
@@ -160,24 +225,38 @@ def _bound(c: Context, since: list[Taken], covered: Intervals, calm: Intervals) 
     if calm or not since:
         return share_bound(0, _expected(c, base, calm), c.policy.confidence)
     window = covered.within(change, c.now + 1)
-    inside = sum(window.covers(t.at) for t in since)
+    inside = sum(map(window.covers, since))
     return share_bound(inside, _expected(c, base, window), c.policy.confidence)
 
 
 def _expected(c: Context, base: Baseline, spans: Intervals) -> float:
     """The smaller of the baseline's expectation and the outside mail that new took in the same time."""
-    outside = sum(spans.covers(t.at) for t in arrived(c))
-    return min(base.expects(spans), float(outside))
+    outside = c.evidence.mail.outside
+    taken = sum(bisect_left(outside, end) - bisect_left(outside, begin) for begin, end in spans)
+    return min(base.expects(spans), float(taken))
 
 
 def _demonstrated(c: Context, covered: Intervals) -> Intervals:
     """With a ``to-old`` route, only time between two of its canaries that were both seen on old counts."""
     if "to-old" not in c.plan.routes or c.waived("route:to-old"):
         return covered
+    if c.memo is None:
+        return covered.meet(_proven(c))
+    proof, version = c.memo.proof, c.evidence.mail.proof_version
+    if proof is None or proof.version != version or proof.due <= c.now:
+        before, c.deadlines = c.deadlines, set()
+        spans = _proven(c)
+        proof = c.memo.proof = Proof(version, min(c.deadlines, default=NEVER), spans)
+        c.deadlines = before
+    c.due(proof.due)
+    return covered.meet(proof.spans)
+
+
+def _proven(c: Context) -> Intervals:
+    """The time between two canaries, at most ``sensitivity`` apart, that were both seen on old."""
     longest = c.policy.sensitivity * 1000
     proven, before = Intervals(), None
-    sent = [k for k in c.evidence.mail.canaries.values() if k.route == "to-old" and k.sent is not None]
-    for canary in sorted(sent, key=lambda k: (k.sent or 0, k.canary)):
+    for canary in c.evidence.mail.routes.get("to-old", ()):
         at = canary.sent or 0
         if not _detected(c, canary):
             if fate(c, canary) == "lost":
@@ -186,7 +265,7 @@ def _demonstrated(c: Context, covered: Intervals) -> Intervals:
         if before is not None and at - before <= longest:
             proven.add(before, at)
         before = at
-    return covered.meet(proven)
+    return proven
 
 
 def _detected(c: Context, canary: Canary) -> bool:
@@ -195,7 +274,7 @@ def _detected(c: Context, canary: Canary) -> bool:
         return True
     at = canary.sent or 0
     limit = at + int(c.policy.canary_deadline * 1000)
-    return any(at - 5000 <= seen <= limit for seen in c.evidence.mail.sensed)
+    return c.evidence.mail.sensed_between(at - 5000, limit)
 
 
 # -- stragglers and arrivals -----------------------------------------------------------------------
@@ -203,18 +282,32 @@ def _detected(c: Context, canary: Canary) -> bool:
 
 def missing_on_new(c: Context) -> list[Taken]:
     """Messages that old took since the first change and that new is not known to have."""
-    first = c.evidence.first_change
-    return [
-        t for t in c.evidence.mail.old
-        if first is not None and t.end > first and t.disposition == "delivered"
-        and not c.waived(f"sender:{t.client}") and not any(c.waived(n) for n in t.names)
-        and not _on_new(c, t)
-    ]  # fmt: skip
+    return list(_lacking(c))[::-1]
 
 
-def _on_new(c: Context, taken: Taken) -> bool:
-    keys = (taken.message_id, taken.digest)
-    return any((taken.recipient.lower(), key) in c.evidence.mail.arrived for key in keys if key)
+def _lacking(c: Context) -> Iterator[Taken]:
+    """The same, newest first."""
+    mail, first = c.evidence.mail, c.evidence.first_change
+    for _, place in reversed(mail.lacking) if first is not None else ():
+        t = mail.old[place]
+        waived = c.waived(f"sender:{t.client}") or any(map(c.waived, t.names))
+        if t.end > (first or 0) and not waived:
+            yield t
+
+
+def stragglers_state(c: Context) -> State:
+    """The state alone, as :func:`stragglers` gives it."""
+    mail, first = c.evidence.mail, c.evidence.first_change
+    if first is None:
+        return "unknown"
+    if next(_lacking(c), None) is not None:
+        return "unmet"
+    watch = mail.any_watch("old")
+    if not watch.touches(first, c.now + 1):
+        c.restless = (watch.last() or 0) > c.now
+        return "unknown"
+    named = any(s.startswith("message:") for s in c.evidence.waivers)
+    return stragglers(c).state if named else "met"
 
 
 def stragglers(c: Context) -> Finding:
@@ -231,7 +324,8 @@ def stragglers(c: Context) -> Finding:
                      recipient=last.recipient or "?", message=message)  # fmt: skip
     if not c.evidence.mail.any_watch("old").touches(first, c.now + 1):
         return found("stragglers", "unknown", "unwatched", waived=waived)
-    used = any(t.end > first and any(n in waived for n in t.names) for t in c.evidence.mail.old)
+    since = (t for t in c.evidence.mail.old if waived and t.end > first)
+    used = any(n in waived for t in since for n in t.names)
     return found("stragglers", "waived" if used else "met", "met", waived=waived)
 
 
@@ -248,21 +342,26 @@ def arrived(c: Context) -> list[Taken]:
 def arrivals(c: Context) -> Finding:
     """Since the horizon new took real outside mail: silence on old means nothing if mail is lost."""
     watched = c.evidence.mail.any_watch("new")
-    fresh_ms = int(c.policy.freshness * 1000)
+    fresh_ms, last = int(c.policy.freshness * 1000), watched.last() or 0
     refused = _refused(c)
     if refused is not None:
         return found("arrivals", "unmet", "refused", account=refused)
+    c.restless = last > c.now
     if not watched.touches(c.now - fresh_ms, c.now + 1):
         return found("arrivals", "unknown", "unwatched")
-    c.due((watched.last() or 0) + fresh_ms)
+    c.due(last + fresh_ms)
     if c.horizon is None or c.evidence.change is None:
         return found("arrivals", "unknown", "no_horizon")
-    if c.now < c.horizon:
+    if c.now < c.due(c.horizon):
         return found("arrivals", "unmet", "early", until=when(c.horizon))
     base = c.baseline
     expected = base.expects(watched.within(c.horizon, c.now + 1)) if base else 0.0
     needed = max(3, ceil(expected / 4 - 1e-9))
-    count = sum(c.horizon <= t.at <= c.now for t in arrived(c))
+    outside = c.evidence.mail.outside
+    upto = bisect_right(outside, c.now)
+    count = max(0, upto - bisect_left(outside, c.horizon))
+    if upto < len(outside):
+        c.due(outside[upto])  # a stamp of the near future
     c.arrivals_met = count >= needed
     state: State = "met" if c.arrivals_met else "unmet"
     return found("arrivals", state, "met" if c.arrivals_met else "few", count=count, needed=needed)
@@ -270,18 +369,12 @@ def arrivals(c: Context) -> Finding:
 
 def _refused(c: Context) -> str | None:
     """An account of the plan that new does not know, or a baseline recipient whom it turns away."""
-    for account in c.plan.accounts:
-        state = c.evidence.mail.accounts.get(("new", account))
-        if state is not None and state[1] == "missing" and not c.waived(f"account:{account}"):
-            return account
-    change = c.evidence.change
+    mail, change = c.evidence.mail, c.evidence.change
+    if mail.missing:
+        for account in c.plan.accounts:
+            if account in mail.missing and not c.waived(f"account:{account}"):
+                return account
     if change is None:
         return None
-    known = {
-        t.recipient.lower() for t in c.evidence.mail.old if t.at < change and t.disposition != "rejected"
-    }
-    latest: dict[str, Taken] = {}
-    for taken in sorted(c.evidence.mail.new, key=lambda t: (t.at, t.disposition == "rejected")):
-        latest[taken.recipient.lower()] = taken
-    turned = (r for r, t in latest.items() if t.disposition == "rejected" and r in known)
-    return next((r for r in turned if r and not c.waived(f"account:{r}")), None)
+    turned = (r for r in mail.turned if mail.boxes[r] and mail.boxes[r][0] < change)
+    return min((r for r in turned if r and not c.waived(f"account:{r}")), default=None)

@@ -6,6 +6,7 @@ the screens; ``code`` names the sentence and never changes its meaning.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from monitor.printable import printable
@@ -19,20 +20,24 @@ def as_json(judgement: Judgement, *, loose_ends: bool = False) -> dict[str, Any]
     fields: dict[str, Any] = {
         "at": stamp(judgement.at),
         "verdict": judgement.verdict,
-        "requirements": [_requirement(f) for f in judgement.findings],
+        "requirements": [_requirement(f, judgement.at) for f in judgement.findings],
         "eta": None if judgement.eta is None else stamp(judgement.eta),
         "share_bound": None if judgement.share_bound is None else round(judgement.share_bound, 6),
         "confidence": judgement.confidence,
     }
-    return fields | {"loose_ends": [_loose_end(e) for e in judgement.loose_ends]} if loose_ends else fields
+    return (
+        fields | {"loose_ends": [_loose_end(e, judgement.at) for e in judgement.loose_ends]}
+        if loose_ends
+        else fields
+    )
 
 
-def _requirement(finding: Finding) -> dict[str, Any]:
+def _requirement(finding: Finding, at: datetime) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "name": finding.name,
         "state": finding.state,
         "code": finding.code,
-        "reason": say(finding.code, finding.args, "en"),
+        "reason": say(finding.code, finding.args, "en", at),
     }
     if finding.eta is not None:
         fields["eta"] = stamp(finding.eta)
@@ -41,11 +46,11 @@ def _requirement(finding: Finding) -> dict[str, Any]:
     return fields
 
 
-def _loose_end(end: LooseEnd) -> dict[str, Any]:
+def _loose_end(end: LooseEnd, at: datetime) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "kind": end.kind,
         "subject": printable(end.subject),
         "code": end.code,
-        "reason": say(end.code, end.args, "en"),
+        "reason": say(end.code, end.args, "en", at),
     }
     return fields if end.last is None else fields | {"last": stamp(end.last)}

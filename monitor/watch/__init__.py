@@ -23,7 +23,7 @@ from monitor.watch.dns import DnsSchedule
 from monitor.watch.intake import TOLD, Intake
 from monitor.watch.known import Known
 from monitor.watch.mail import MailSchedule
-from probes.observation import Observation, Watcher, now
+from probes.observation import CanarySent, Observation, Watcher, now
 from probes.sight import nobody
 
 FIRST_WALK = 15.0
@@ -40,7 +40,7 @@ class Watch:
         self.plan, self.fold = plan, fold
         self._journal, self._asking, self._servers = journal, asking, servers
         self._known = Known(plan)
-        self._intake = Intake(journal, fold, on_change, self._known.hear)
+        self._intake = Intake(journal, fold, on_change, self._hear)
         self._pictures = Pictures(fold)
         self._ready = False
 
@@ -68,6 +68,11 @@ class Watch:
 
     def judgement(self) -> Judgement | None:
         return self.fold.judgement(now())
+
+    def _hear(self, seen: Observation) -> None:
+        self._known.hear(seen)
+        if isinstance(seen, CanarySent):
+            self._asking.sent(seen)
 
     async def _watch(self, stop: asyncio.Event, servers: Sequence[Server]) -> None:
         put, positions = self._intake.put, self._journal.positions()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from monitor.plan.model import Account
-from probes.observation import Observation, Side
+from probes.observation import CanarySent, Observation, Queue, Side, Skip
 from probes.sight import Delegated, Server, Sight, Target, Tell
 
 __all__ = ["Asking", "Delegated", "Server", "Sight", "Target", "Tell"]
@@ -50,5 +50,13 @@ class Asking(Protocol):
         ...
 
     def log(self, position: Any) -> AsyncIterator[Sight]: ...
+
+    async def queue(self) -> Queue | Skip:
+        """What waits in the old host's queue; a ``skip`` where it cannot be told."""
+        ...
+
+    def sent(self, seen: CanarySent) -> None:
+        """A canary that is on record, of this watch or of one before: the old host's log may show it."""
+        ...
 
     async def close(self) -> None: ...

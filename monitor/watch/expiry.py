@@ -145,6 +145,8 @@ def _after(known: Resolver, stage: Stage, rhythm: Rhythm, phase: float, began: i
     if known.overstaying is not None and known.samples[-1].at == known.overstaying:
         yield _overstaying(known, rhythm)
         return
+    if known.lingers:
+        yield Next(last + rhythm.cadence * 9 // 10, "overstaying", rhythm.cadence // 5)
     if last < began:
         old = [cache for cache in old if cache.expires > began]
         if many(known) or not old:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from itertools import count
@@ -11,23 +12,25 @@ from typing import Any
 from monitor.plan.model import Account, CutoverPlan
 from monitor.watch.asking import Asking, Sight, Target
 from monitor.watch.known import Known
-from monitor.watch.pace import again_and_again, heed, jittered, rest
+from monitor.watch.pace import Allowance, Backoff, Skipped, again_and_again, fault, heed, jittered, rest
 from probes.observation import Side, Skip, now
 
-CANARY_DEADLINE = 120.0
+CANARY_DEADLINE = 4500.0  # what is put off is offered again meanwhile
+TRAVELLING = 16  # canaries of one route that are put off: then it waits for one of them
 _FRESH = 3  # a canary goes where an answer points that is not older than three rounds
 
 Put = Callable[..., Awaitable[None]]
 
 
 class MailSchedule:
-    """Canaries by route, mailboxes by side and account, the old host's log."""
+    """Canaries by route, mailboxes by side and account, the old host's log and queue."""
 
     def __init__(
         self, plan: CutoverPlan, asking: Asking, known: Known, put: Put, positions: dict[str, Any]
     ) -> None:
         self._plan, self._asking, self._known, self._put = plan, asking, known, put
         self._positions = positions
+        self._allowance = Allowance(plan.daily_canaries)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -38,6 +41,8 @@ class MailSchedule:
                     group.create_task(self._mailbox(side, account))
             if self._plan.old.log is not None:
                 group.create_task(self._log())
+            if self._plan.old.queue_command:
+                group.create_task(self._queue())
 
     # Canaries
 
@@ -52,12 +57,29 @@ class MailSchedule:
         turns = count(index)
         await asyncio.sleep(every * index / len(self._plan.routes) / 4)
 
-        async def send() -> None:
-            while True:
-                await self._canary(route, senders, next(turns))
-                await rest(jittered(every))
+        async with asyncio.TaskGroup() as group:
+            travelling = asyncio.Semaphore(TRAVELLING)
 
-        await again_and_again(f"route:{route}", send, self._put)
+            async def send() -> None:
+                while True:
+                    await rest(self._allowance.take(time.monotonic()))
+                    await travelling.acquire()
+                    group.create_task(self._one(route, senders, next(turns), travelling))
+                    await rest(jittered(every))
+
+            await again_and_again(f"route:{route}", send, self._put)
+
+    async def _one(
+        self, route: str, senders: list[Account], turn: int, travelling: asyncio.Semaphore
+    ) -> None:
+        """One canary until it is taken or refused, beside those that come after it: one that is put off is
+        offered again for an hour."""
+        try:
+            await self._canary(route, senders, turn)
+        except Exception as error:
+            await self._put(fault(f"route:{route}", error))
+        finally:
+            travelling.release()
 
     async def _canary(self, route: str, senders: list[Account], turn: int) -> None:
         target = None
@@ -105,6 +127,23 @@ class MailSchedule:
 
         await again_and_again("log:old", follow, self._put)
 
+    async def _queue(self) -> None:
+        """What waits in the old host's queue; one that cannot be listed is asked for less often."""
+        backoff, skipped = Backoff(self._plan.cadence.queue), Skipped()
+
+        async def ask() -> None:
+            while True:
+                seen = await self._asking.queue()
+                first = not backoff.failures
+                backoff.note(isinstance(seen, Skip))
+                if first or not isinstance(seen, Skip):
+                    await self._put(seen)
+                elif (reason := skipped.reason(backoff, seen.reason)) is not None:
+                    await self._put(Skip(at=now(), subject="queue:old", reason=reason))
+                await rest(jittered(backoff.pause))
+
+        await again_and_again("queue:old", ask, self._put)
+
     async def _take(self, key: str, sights: AsyncIterator[Sight]) -> None:
         """Each sight goes to the record together with the place after it, so none is lost or taken twice."""
         async for seen, position in sights:
@@ -117,9 +156,9 @@ class MailSchedule:
 def sides(plan: CutoverPlan, account: Account) -> list[Side]:
     """The sides on which this account's mailbox can be opened."""
     found: list[Side] = []
-    if plan.old.imap is not None and account.old_secret is not None:
+    if plan.old.mailboxes is not None and account.old_secret is not None:
         found.append("old")
-    if plan.new.imap is not None and account.new_secret is not None:
+    if plan.new.mailboxes is not None and account.new_secret is not None:
         found.append("new")
     return found
 

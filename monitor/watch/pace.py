@@ -18,6 +18,7 @@ LONGEST = 900.0
 PLATFORM_GAP = 2.0
 DEAD_AFTER, QUARANTINE = 12, 4
 SAID_EVERY = 3600.0
+_DAY = 86400.0
 _RESTART_FIRST, _RESTART_LONGEST = 1.0, 300.0
 
 
@@ -122,6 +123,29 @@ class Gates:
             self.slot(platform, time.monotonic(), questions)
 
 
+class Allowance:
+    """At most ``daily`` in any 24 hours, all that share it together: a quarter of them at once, the rest
+    evenly over the day (the generic cell rate algorithm)."""
+
+    def __init__(self, daily: int) -> None:
+        self._gap = _DAY / max(1.0, daily * 3 / 4)
+        self._burst = self._gap * max(1, daily // 4)
+        self._due = 0.0
+
+    def take(self, clock: float) -> float:
+        """Take one; for how many seconds it must wait from ``clock`` (of any steady clock) on."""
+        self._due = max(self._due, clock) + self._gap
+        return max(0.0, self._due - self._burst - clock)
+
+
+def fault(subject: str, error: Exception) -> Skip:
+    """A fault of ours, told on stderr and for the record; never what the world did."""
+    kind = type(error).__name__
+    LOG.warning("mxcutover: %s: %s: %s", printable(subject), kind, printable(str(error)))
+    LOG.debug("where", exc_info=error)
+    return Skip(at=now(), subject=subject, reason=f"the probe failed ({kind}); tried again")
+
+
 async def again_and_again(
     subject: str, work: Callable[[], Awaitable[None]], put: Callable[..., Awaitable[None]]
 ) -> None:
@@ -133,10 +157,7 @@ async def again_and_again(
         try:
             await work()
         except Exception as error:
-            kind = type(error).__name__
-            LOG.warning("mxcutover: %s: %s: %s", printable(subject), kind, printable(str(error)))
-            LOG.debug("where", exc_info=True)
-            await put(Skip(at=now(), subject=subject, reason=f"the probe failed ({kind}); tried again"))
+            await put(fault(subject, error))
         if time.monotonic() - began > 10 * pause:
             pause = _RESTART_FIRST
         await rest(jittered(pause))

@@ -8,15 +8,17 @@ from collections.abc import Awaitable
 from msgspec import Struct
 
 from monitor.exits import Exit, Failure
-from monitor.plan.model import Account, CutoverPlan
+from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.watch.honesty import Port53, said
 from monitor.watch.vault import Vault, login, reference
 from probes.dns.exchange import Exchange
 from probes.endpoints import Endpoints
+from probes.logsource import Files
 from probes.mail.routes import Login
-from probes.observation import Side
-from probes.oldhost.files import readable
-from probes.readiness.login import Trouble, try_imap, try_submission
+from probes.observation import Side, Skip
+from probes.oldhost.opening import readable
+from probes.oldhost.queue import ask_queue
+from probes.readiness.login import Trouble, try_mailbox, try_submission
 from probes.service import Service
 
 AT_A_TIME = 8
@@ -36,7 +38,8 @@ async def examine(plan: CutoverPlan, vault: Vault) -> list[Checked]:
     gate, work = asyncio.Semaphore(AT_A_TIME), list[Awaitable[Checked]]()
     for side in SIDES:
         work += _services(plan, vault, side, gate)
-    found = [*_log(plan), *await asyncio.gather(*work)]
+    work += [_relay(plan, vault, name, gate) for name in plan.relays]
+    found = [*await _log(plan), *await _queue(plan), *await asyncio.gather(*work)]
     return sorted(found, key=lambda checked: checked.code is None)
 
 
@@ -57,14 +60,25 @@ async def port53(plan: CutoverPlan) -> list[Checked]:
     return [Checked(line, Exit.UNAVAILABLE)]
 
 
-def _log(plan: CutoverPlan) -> list[Checked]:
-    source = plan.old.log
-    if source is None:
+async def _log(plan: CutoverPlan) -> list[Checked]:
+    if plan.old.log is None:
         return []
-    reason = readable(source.path)
-    if reason is not None:
-        return [Checked(f"old.log: {source.path} cannot be read: {reason}; mend path or rights", Exit.IO)]
-    return [Checked(f"old.log: {source.path} can be read")]
+    source = plan.old.log.source
+    reason = await asyncio.to_thread(readable, source)
+    if reason is None:
+        return [Checked(f"old.log: {source} can be read")]
+    mend = "mend path or rights" if isinstance(source, Files) else "mend [old.log] or the host"
+    return [Checked(f"old.log: {source} cannot be read: {reason}; {mend}", Exit.IO)]
+
+
+async def _queue(plan: CutoverPlan) -> list[Checked]:
+    if not plan.old.queue_command:
+        return []
+    seen = await ask_queue(plan.old.queue_command, zone=plan.old.log.zone if plan.old.log else None)
+    if isinstance(seen, Skip):
+        return [Checked(f"old.queue_command: {seen.reason}; mend the command", Exit.IO)]
+    count = "1 message waits" if seen.messages == 1 else f"{seen.messages} messages wait"
+    return [Checked(f"old.queue_command: {count}")]
 
 
 def _services(
@@ -76,8 +90,8 @@ def _services(
     if host.submission is not None:
         first = accounts[0] if accounts else None
         found.append(_submission(vault, side, host.submission, first, endpoints, gate))
-    if host.imap is not None:
-        found += [_mailbox(vault, side, host.imap, one, endpoints, gate) for one in accounts[:TRIED]]
+    if host.mailboxes is not None:
+        found += [_mailbox(vault, side, host, one, endpoints, gate) for one in accounts[:TRIED]]
     return found
 
 
@@ -94,17 +108,29 @@ async def _submission(
         return _checked(key, service, await try_submission(service, with_, endpoints), account)
 
 
+async def _relay(plan: CutoverPlan, vault: Vault, name: str, gate: asyncio.Semaphore) -> Checked:
+    relay, key = plan.relays[name], f"relays.{name}"
+    async with gate:
+        try:
+            with_ = Login(relay.login, await vault.relay(name)) if relay.login is not None else None
+        except Failure as failure:
+            return Checked(f"{key}: {failure}", Exit(failure.code))
+        trouble = await try_submission(relay.service, with_, Endpoints(plan.endpoints))
+    return _checked(key, relay.service, trouble, None)
+
+
 async def _mailbox(
-    vault: Vault, side: Side, service: Service, account: Account, endpoints: Endpoints,
-    gate: asyncio.Semaphore,
-) -> Checked:  # fmt: skip
-    key = f"{side}.imap"
+    vault: Vault, side: Side, host: Host, account: Account, endpoints: Endpoints, gate: asyncio.Semaphore
+) -> Checked:
+    service, protocol = host.mailboxes, host.protocol
+    assert service is not None
+    key = f"{side}.{protocol}"
     async with gate:
         try:
             with_ = await _login(vault, side, account)
         except Failure as failure:
             return Checked(f"{key}: {failure}", Exit(failure.code))
-        return _checked(key, service, await try_imap(service, with_, endpoints), account)
+        return _checked(key, service, await try_mailbox(service, protocol, with_, endpoints), account)
 
 
 async def _login(vault: Vault, side: Side, account: Account) -> Login:

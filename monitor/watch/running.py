@@ -66,12 +66,12 @@ class Lines:
         for finding in judgement.findings:
             if self._states.get(finding.name) != finding.state:
                 self._states[finding.name] = finding.state
-                reason = say(finding.code, finding.args, self._language)
+                reason = say(finding.code, finding.args, self._language, judgement.at)
                 parts.append(f"{finding.name} {finding.state}: {reason}")
         return " | ".join(parts)
 
     def _said(self, judgement: Judgement) -> str:
-        return say(judgement.code, judgement.args, self._language)
+        return say(judgement.code, judgement.args, self._language, judgement.at)
 
 
 async def _headless(

@@ -9,6 +9,7 @@ from typing import Any
 from monitor.exits import Exit, Failure
 from monitor.plan.model import Account, CutoverPlan, Host
 from monitor.watch.authorities import Authorities
+from monitor.watch.files import make_room
 from monitor.watch.honesty import Port53
 from monitor.watch.pace import gap
 from monitor.watch.vault import Vault, login
@@ -17,23 +18,25 @@ from probes.dns.authority import Walker
 from probes.dns.exchange import Exchange
 from probes.dns.records import ask_records
 from probes.endpoints import Endpoints
+from probes.mail.accepted import Accepted
 from probes.mail.canary import Signer, compose
-from probes.mail.connect import resolved
+from probes.mail.connect import addresses_of, resolved
 from probes.mail.mailbox import Box, Mailboxes
-from probes.mail.routes import Login, Outgoing, send
+from probes.mail.routes import SMTP_PORT, Login, Outgoing, send
 from probes.mail.trace import Place
-from probes.observation import CanarySent, Observation, Side, now
+from probes.observation import CanarySent, Observation, Queue, Side, Skip, now
 from probes.oldhost.follow import follow_log
+from probes.oldhost.queue import ask_queue
 from probes.secret import Secret
 from probes.service import Service
 from probes.sight import Delegated, Server, Sight, Target, Tell
 
-CANARY_SECONDS = 110.0  # the schedule gives a canary two minutes in all
+CANARY_SECONDS = 4400.0  # a little less than the schedule gives a canary
 
 
 def _place(here: Host, there: Host) -> Place:
-    services = [service.host for service in (here.imap, here.submission) if service is not None]
-    return Place([*here.mx, *services], here.addresses, there.mx, there.addresses)
+    services = [service.host for service in here.services.values()]
+    return Place([*here.mx, *services], here.addresses, there.mx, there.addresses, addresses_of)
 
 
 def signer_of(journal: Path) -> Signer:
@@ -70,9 +73,11 @@ class RealWorld:
         )
         self._port53.authorities = plan.authorities or ()
         self._signer = signer_of(journal)
+        make_room(2 * len(plan.accounts))
         self._mailboxes = Mailboxes(
             self._signer, self._endpoints, plan.cadence.mailbox, plan.cadence.coverage
         )
+        self._accepted = Accepted(plan.old.addresses, plan.old.mx)
         self._places = {"old": _place(plan.old, plan.new), "new": _place(plan.new, plan.old)}
 
     # DNS
@@ -111,36 +116,54 @@ class RealWorld:
     async def canary(
         self, route: str, account: Account, target: Target | None, tell: Tell
     ) -> Sequence[Observation]:
-        canary, sender = self._signer.mint(), self._plan.sender or account.address
+        canary, sender = self._signer.mint(), self._sender(route, account)
         message = compose(self._signer, canary, route, sender, account.address, now(), self._plan.language)
         out = Outgoing(canary=canary, route=route, sender=sender, recipient=account.address, message=message)
-        side = _submitted_at(route)
         try:
-            if side is not None:
-                return await self._submitted(out, side, account, tell)
-            host = self._host("old" if route == "to-old" else "new")
-            to, port = (target, 25) if target is not None else (await self._straight(host), host.smtp_port)
+            to, port, with_ = await self._way(route, account, target)
         except (OSError, Failure) as error:
             await tell(nowhere := _nowhere(out, str(error)))
             return [nowhere]
         handed = await send(
-            out, to, self._endpoints, self._helo(sender), CANARY_SECONDS, port=port, tell=tell
-        )
-        return handed.attempts
-
-    async def _submitted(
-        self, out: Outgoing, side: Side, account: Account, tell: Tell
-    ) -> Sequence[Observation]:
-        """Raises ``Failure`` where the password cannot be had."""
-        service = self._host(side).submission
-        assert service is not None  # the plan's own checks see to it
-        with_ = Login(login(side, account), await self._vault.secret(side, account))
-        handed = await send(
-            out, service, self._endpoints, self._helo(out.sender), CANARY_SECONDS, login=with_, tell=tell
+            out, to, self._endpoints, self._helo(sender), CANARY_SECONDS, login=with_, port=port, tell=tell
         )
         if handed.login_refused:
-            self._vault.forget(side, account)
+            self._refused(route, account)
         return handed.attempts
+
+    def _sender(self, route: str, account: Account) -> str:
+        """A relay lets its own user send, and seldom anybody else."""
+        relay = self._plan.relays.get(route.removeprefix("relay:"))
+        if relay is not None and route.startswith("relay:"):
+            login = relay.login if relay.login and "@" in relay.login else ""
+            return relay.sender or login or self._plan.sender or account.address
+        return self._plan.sender or account.address
+
+    async def _way(
+        self, route: str, account: Account, target: Target | None
+    ) -> tuple[Target | Service, int, Login | None]:
+        """To whom, on which port 25, and as whom. Raises ``OSError`` and ``Failure`` where that is not to be
+        had."""
+        if route.startswith("relay:"):
+            relay = self._plan.relays[route[6:]]  # the plan's own checks see to it
+            secret = await self._vault.relay(route[6:]) if relay.login is not None else None
+            return relay.service, 0, Login(relay.login, secret) if relay.login and secret else None
+        side = _submitted_at(route)
+        if side is not None:
+            service = self._host(side).submission
+            assert service is not None  # the plan's own checks see to it
+            return service, 0, Login(login(side, account), await self._vault.secret(side, account))
+        if target is not None:
+            return target, SMTP_PORT, None
+        host = self._host("old" if route == "to-old" else "new")
+        return await self._straight(host), host.smtp_port, None
+
+    def _refused(self, route: str, account: Account) -> None:
+        side = _submitted_at(route)
+        if side is not None:
+            self._vault.forget(side, account)
+        elif route.startswith("relay:"):
+            self._vault.forget_relay(route[6:])
 
     async def _straight(self, host: Host) -> Target:
         """Port 25 of one side, whatever DNS says. Raises ``OSError`` where it has no address."""
@@ -160,7 +183,8 @@ class RealWorld:
     # Mailboxes and the log
 
     def mailbox(self, side: Side, account: Account, position: Any) -> AsyncIterator[Sight]:
-        service = self._host(side).imap
+        host = self._host(side)
+        service = host.mailboxes
         assert service is not None  # the schedule asks for none where there is none
 
         async def secret() -> Secret:
@@ -172,6 +196,7 @@ class RealWorld:
         box = Box(
             side=side, account=account.address, service=service, login=login(side, account),
             secret=secret, refused=refused, place=self._places[side],
+            protocol=host.protocol, folders=host.folders,
         )  # fmt: skip
         return self._mailboxes.follow(box, position)
 
@@ -179,10 +204,18 @@ class RealWorld:
         source, plan = self._plan.old.log, self._plan
         assert source is not None  # the schedule asks for none where there is none
         return follow_log(
-            source.path, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
-            history=source.history, own=plan.old.addresses, others=plan.new.addresses,
-            poll=plan.cadence.log, coverage=plan.cadence.coverage, position=position,
+            source.source, domain=plan.domain, recognise=self._signer.recognise, zone=source.zone,
+            queued=self._accepted.canary, format=source.format, history=source.history,
+            own=plan.old.addresses, others=plan.new.addresses, poll=plan.cadence.log,
+            coverage=plan.cadence.coverage, heartbeat=5 * plan.cadence.coverage, position=position,
         )  # fmt: skip
+
+    async def queue(self) -> Queue | Skip:
+        old = self._plan.old
+        return await ask_queue(old.queue_command, zone=old.log.zone if old.log else None)
+
+    def sent(self, seen: CanarySent) -> None:
+        self._accepted.hear(seen)
 
     async def close(self) -> None:
         await self._mailboxes.close()

@@ -16,6 +16,8 @@ from monitor.printable import printable
 from monitor.wording.dns_en import DNS as DNS_EN
 from monitor.wording.dns_ja import DNS as DNS_JA
 from monitor.wording.en import CATALOGUE as EN
+from monitor.wording.explain_en import EXPLAIN as EXPLAIN_EN
+from monitor.wording.explain_ja import EXPLAIN as EXPLAIN_JA
 from monitor.wording.ja import CATALOGUE as JA
 from monitor.wording.rehearsal_en import REHEARSAL as REHEARSAL_EN
 from monitor.wording.rehearsal_ja import REHEARSAL as REHEARSAL_JA
@@ -28,33 +30,40 @@ Language = Literal["en", "ja"]
 _OPTIONAL = re.compile(r"\[(\w+)\?(.*?)\]")
 SIGNS = {"met": "✓", "unmet": "✗", "unknown": "?", "waived": "–"}  # beside the word, never alone
 CATALOGUES: dict[Language, dict[str, str]] = {
-    "en": UI_EN | REPORT_EN | REHEARSAL_EN | DNS_EN | EN,
-    "ja": UI_JA | REPORT_JA | REHEARSAL_JA | DNS_JA | JA,
+    "en": UI_EN | REPORT_EN | REHEARSAL_EN | DNS_EN | EXPLAIN_EN | EN,
+    "ja": UI_JA | REPORT_JA | REHEARSAL_JA | DNS_JA | EXPLAIN_JA | JA,
 }
 
 
-def say(code: str, args: Mapping[str, Any] | None = None, language: Language = "en") -> str:
-    """The sentence for ``code``. A code missing in Japanese falls back to English (a test forbids it)."""
+def say(
+    code: str, args: Mapping[str, Any] | None = None, language: Language = "en", now: datetime | None = None
+) -> str:
+    """The sentence for ``code``. A code missing in Japanese falls back to English (a test forbids it).
+
+    With ``now``, a time of another day is written with its date.
+    """
     template = CATALOGUES[language].get(code) or CATALOGUES["en"][code]
     given = args or {}
     template = _OPTIONAL.sub(lambda part: part[2] if given.get(part[1]) else "", template)
-    return template.format_map({k: shown(v, language) for k, v in given.items()})
+    return template.format_map({k: shown(v, language, now) for k, v in given.items()})
 
 
-def shown(value: Any, language: Language = "en") -> str:
+def shown(value: Any, language: Language = "en", now: datetime | None = None) -> str:
     """One argument as a person reads it. A float is a duration in seconds; an int is a count."""
     if isinstance(value, datetime):
-        return clock(value)
+        return clock(value, now)
     if isinstance(value, float):
         return span(value, language)
     if isinstance(value, (tuple, list)):
-        return ", ".join(shown(v, language) for v in value)
+        return ", ".join(shown(v, language, now) for v in value)
     return printable(str(value))
 
 
-def clock(t: datetime) -> str:
-    """Local wall-clock time; with the date when it is not today's is the caller's business."""
-    return t.astimezone().strftime("%H:%M:%S")
+def clock(t: datetime, now: datetime | None = None) -> str:
+    """Local wall-clock time; with the date where it is not that of ``now``."""
+    local = t.astimezone()
+    other = now is not None and local.date() != now.astimezone().date()
+    return local.strftime("%Y-%m-%d %H:%M" if other else "%H:%M:%S")
 
 
 def span(seconds: float, language: Language = "en") -> str:

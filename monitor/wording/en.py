@@ -69,7 +69,8 @@ CATALOGUE: dict[str, str] = {
     "loose.record": "{name} {type} still names old ({rdata}): change it before switching off",
     "loose.mta_sts": "{name} publishes an MTA-STS policy: it must list the new MX, and senders may keep the one"
     " that they have for its max_age",
-    "loose.sender": "{client} writes rarely ({count} before the change, last {last}) and was not heard since",
+    "loose.sender": "{client} writes rarely ({count} before the change, last {last}) and was not heard since; due again about {expected}",
+    "loose.sender_overdue": "{client} wrote every {gap} before the change and has been silent for three times as long",
     "loose.unobserved_use": "who still reads or submits through old is not known: no log of logins is followed",
     "loose.unobserved_queue": "whether mail waits in the old host's queue is not known: look with mailq",
     "loose.unobserved_records": "whether other records still name old is not known: no authority was asked yet",

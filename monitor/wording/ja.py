@@ -69,7 +69,8 @@ CATALOGUE: dict[str, str] = {
     "loose.record": "{name} {type} が旧サーバーを指したまま({rdata}): 停止前に変更する",
     "loose.mta_sts": "{name} に MTA-STS ポリシーあり: 新しい MX を載せる。送信側は手元のポリシーを"
     " max_age の間使い続けることがある",
-    "loose.sender": "{client} はまれな送信元(変更前 {count} 通、最終 {last})で、以後まだ届いていない",
+    "loose.sender": "{client} はまれな送信元(変更前 {count} 通、最終 {last})で、以後まだ届いていない。次は {expected} ごろの見込み",
+    "loose.sender_overdue": "{client} は変更前 {gap} ごとに届いていたが、その 3 倍の間届いていない",
     "loose.unobserved_use": "旧サーバーで受信や送信を続ける人は不明: ログインのログを追っていない",
     "loose.unobserved_queue": "旧サーバーのキューの残りは不明: mailq で確認する",
     "loose.unobserved_records": "ほかのレコードが旧サーバーを指すかは不明: 権威サーバーへの照会がまだ",

@@ -171,6 +171,7 @@ REPORT: dict[str, str] = {
     "report.col.recipient": "Recipient",
     "report.col.host": "Host",
     "report.col.reply": "Reply",
+    "report.col.auth": "Sender check",
     "report.col.accepted": "Taken at",
     "report.col.client": "Client",
     "report.col.helo": "HELO",
@@ -322,4 +323,15 @@ REPORT: dict[str, str] = {
     "report.verify.how": "The first command recomputes the whole chain and names the first batch that does not fit; while nothing has been "
     "added, it ends with the batch and the hash above. The second makes this report again from the journal, with the same "
     "batch and hash however much has been added since.",
+    "report.table.senders": "Earlier correspondents: where each was heard since the change",
+    "report.col.sender": "Sender",
+    "report.col.every": "Every",
+    "report.col.new.first": "First on new",
+    "report.col.old.since": "On old since",
+    "report.col.heard": "Heard",
+    "report.col.due": "Due again",
+    "report.sender.new": "on new",
+    "report.sender.old": "still on old",
+    "report.sender.silent": "not yet due",
+    "report.sender.overdue": "overdue",
 }

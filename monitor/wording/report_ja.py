@@ -170,6 +170,7 @@ REPORT: dict[str, str] = {
     "report.col.recipient": "宛先",
     "report.col.host": "渡した先",
     "report.col.reply": "応答",
+    "report.col.auth": "送信者認証",
     "report.col.accepted": "受信時刻",
     "report.col.client": "送信元",
     "report.col.helo": "HELO",
@@ -319,4 +320,15 @@ REPORT: dict[str, str] = {
     "report.verify.sha256": "連鎖のSHA-256",
     "report.verify.how": "最初のコマンドは連鎖全体を計算し直し、合わない最初のバッチを示します。その後に追記がなければ、上のバッチと"
     "ハッシュが最後に表示されます。2番目のコマンドはこの報告書をジャーナルから作り直します。追記があっても、バッチとハッシュは同じです。",
+    "report.table.senders": "これまでの送信元と、切り替え後に届いた先",
+    "report.col.sender": "送信元",
+    "report.col.every": "間隔",
+    "report.col.new.first": "新で最初",
+    "report.col.old.since": "切替後の旧",
+    "report.col.heard": "届いた先",
+    "report.col.due": "次の見込み",
+    "report.sender.new": "新",
+    "report.sender.old": "まだ旧",
+    "report.sender.silent": "期限前",
+    "report.sender.overdue": "遅れ",
 }

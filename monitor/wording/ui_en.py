@@ -179,7 +179,7 @@ UI: dict[str, str] = {
     "ui.mailbox.ok": "ok",
     "ui.mailbox.missing": "missing",
     "ui.mailbox.refused": "refused",
-    "ui.mailbox.unreachable": "unreachable",
+    "ui.mailbox.unreachable": "no answer",
     "ui.mailbox.unwatched": "unwatched",
     # Log
     "ui.title.log": "Event log",
@@ -238,6 +238,7 @@ UI: dict[str, str] = {
     "ui.col.recipient": "recipient",
     "ui.col.host": "handed to",
     "ui.col.hops": "by way of",
+    "ui.col.auth": "sender check",
     "ui.col.client": "client",
     "ui.col.helo": "HELO",
     "ui.col.since": "since",

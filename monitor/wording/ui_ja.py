@@ -238,6 +238,7 @@ UI: dict[str, str] = {
     "ui.col.recipient": "宛先",
     "ui.col.host": "渡した先",
     "ui.col.hops": "経由",
+    "ui.col.auth": "送信者認証",
     "ui.col.client": "送信元",
     "ui.col.helo": "HELO",
     "ui.col.since": "切替後",

@@ -8,6 +8,7 @@ route, recipient and time as well.
 from __future__ import annotations
 
 import base64
+import email
 import hashlib
 import hmac
 import os
@@ -16,7 +17,8 @@ import secrets
 import stat
 from collections.abc import Sequence
 from datetime import datetime
-from email.header import Header
+from email.errors import MessageError
+from email.header import Header, decode_header, make_header
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Literal
@@ -24,7 +26,7 @@ from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
-from probes.mail.header import Field, every, fields
+from probes.mail.header import Field, every, fields, first, squeezed
 from probes.observation import from_ms, to_ms
 
 KEY_BYTES = 32
@@ -33,6 +35,7 @@ _ID = r"c-[0-9a-f]{24}"
 # Only letters, digits, "-" and ".": atoms of RFC 5322 section 3.2.3, the same in any case and in any log.
 _MESSAGE_ID = re.compile(rf"<?mxcutover\.({_ID})\.([0-9a-f]{{32}})@[^\s<>@]{{1,255}}>?")
 _HEADER = re.compile(rf"v=1;id=({_ID});route=([^;]{{1,2000}});sent=(\d{{1,15}})ms;sig=([0-9a-f]{{32}});?")
+MOST_TOLD = 64 * 1024  # bytes of a whole canary, and of all that its way may have added
 _LATEST = 253_402_300_799_000  # 9999-12-31, ms
 
 
@@ -200,3 +203,36 @@ def read_canary(signer: Signer, header: bytes | Sequence[Field], account: str) -
         if hmac.compare_digest(expected, sig) and int(sent) <= _LATEST:
             return Seen(canary, route, from_ms(int(sent)))
     return None
+
+
+def genuine(signer: Signer, raw: bytes, account: str) -> Seen | None:
+    """What a whole message found in ``account``'s mailbox is, where every word of it is a canary's own: both
+    signatures, the same canary in each, its recipient, date, subject and text. None for anything else, such
+    as a letter into which somebody copied the signed fields."""
+    those = fields(raw)
+    seen, named = read_canary(signer, those, account), first(those, "message-id")
+    if seen is None or named is None or signer.recognise(named) != seen.canary:
+        return None
+    sender = squeezed(first(those, "from") or "").rpartition("<")[2].rstrip("> ")
+    told = _told(raw)
+    languages: tuple[Literal["en", "ja"], ...] = ("en", "ja")
+    meant = (
+        _told(compose(signer, seen.canary, seen.route, sender, account, seen.sent_at, one))
+        for one in languages
+    )
+    return seen if told is not None and told in meant else None
+
+
+def _told(raw: bytes) -> tuple[str, ...] | None:
+    """What a message says to its reader, however it was encoded on its way; None where it has parts."""
+    parsed = email.message_from_bytes(raw[:MOST_TOLD])
+    if len(raw) > MOST_TOLD or parsed.is_multipart() or parsed.get_content_type() != "text/plain":
+        return None
+    try:
+        body = parsed.get_payload(decode=True)
+        subject = str(make_header(decode_header(squeezed(str(parsed.get("subject", ""))))))
+    except (ValueError, LookupError, TypeError, MessageError):
+        return None
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else ""
+    to = squeezed(str(parsed.get("to", ""))).rpartition("<")[2].rstrip("> ").lower()
+    return to, squeezed(str(parsed.get("date", ""))), squeezed(subject), squeezed(text)

@@ -32,6 +32,15 @@ async def resolved(service: Service) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))[:MOST_ADDRESSES]
 
 
+def addresses_of(name: str) -> list[str]:
+    """By the machine's own resolver; blocking. None where it knows none."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(entry[4][0]) for entry in found]
+
+
 async def connected(
     addresses: Sequence[str], port: int, endpoints: Endpoints, tried: list[str]
 ) -> socket.socket:

@@ -11,20 +11,20 @@ import imaplib
 import re
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-import imapclient
 from imapclient.imap_utf7 import decode as decode_utf7
+from imapclient.imap_utf7 import encode as encode_utf7
+from imapclient.response_parser import parse_response
 from msgspec import Struct
 
+from probes.mail.imapwire import Client, Wire
+from probes.mail.sasl import choose, private
+from probes.secret import Secret, Token
 from probes.service import Service, tls_context
 
-MOST_LINE = 1_000_000  # a SEARCH of a large mailbox answers in one line
-MOST_LITERAL = 128 * 1024
-MOST_ANSWER = 5 * 1024 * 1024  # bytes of one command's whole answer: a batch of the longest headers fits
 MOST_HEADER = 64 * 1024
 BATCH = 50
 MOST_FOLDERS = 2000
@@ -41,6 +41,8 @@ _NO_SUCH_USER = re.compile(
 # RFC 5530 section 3: not now, and nothing is wrong with the password.
 _NOT_NOW = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG|CONTACTADMIN)\]", re.IGNORECASE)
 
+INBOX = "INBOX"
+_ITEMS = b"(MESSAGES UIDNEXT UIDVALIDITY)"
 _BYTES = re.compile(r"b'(.*)'|b\"(.*)\"", re.DOTALL)
 
 
@@ -56,11 +58,20 @@ class NoLogin(Exception):
         self.missing = _NO_SUCH_USER.search(reply) is not None
 
 
+class Refused(Exception):
+    """The server said no to this one command; the session goes on. Its words."""
+
+
 class State(Struct, frozen=True):
-    """A folder as EXAMINE or STATUS shows it."""
+    """A folder as EXAMINE or STATUS shows it; ``messages`` in it, where that was told."""
 
     uid_validity: int
     uid_next: int
+    messages: int | None = None
+
+    def same(self, other: State) -> bool:
+        """Whether nothing has come since (RFC 3501 section 2.3.1.1)."""
+        return (self.uid_validity, self.uid_next) == (other.uid_validity, other.uid_next)
 
 
 class Letter(Struct, frozen=True):
@@ -71,129 +82,6 @@ class Letter(Struct, frozen=True):
     header: bytes
 
 
-class _Wire(imaplib.IMAP4):
-    """imaplib over a connected socket, with its own bounded buffer: what is unread can be known."""
-
-    def __init__(
-        self, sock: socket.socket, name: str, tls: ssl.SSLContext | None,
-        hold: Callable[[socket.socket], None], seconds: float,
-    ) -> None:  # fmt: skip
-        self._given, self._tls, self._hold = sock, tls, hold
-        self._unread = bytearray()
-        self._taken = 0
-        self._until = time.monotonic() + seconds
-        super().__init__(name)
-
-    # imaplib calls these four for all input and output.
-
-    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
-        self.host, self.port = host, port
-        self.sock = self._given
-        self.sock.settimeout(self._left())
-        if self._tls is not None:
-            self._wrap(self._tls)
-
-    def read(self, size: int) -> bytes:
-        if size > MOST_LITERAL:
-            raise self.abort(f"the server sent a literal of {size} bytes")
-        while len(self._unread) < size:
-            self._more()
-        return self._cut(size)
-
-    def readline(self) -> bytes:
-        searched = 0
-        while (end := self._unread.find(b"\n", searched)) < 0:
-            searched = len(self._unread)
-            if searched > MOST_LINE:
-                raise self.abort(f"the server sent a line of more than {MOST_LINE} bytes")
-            self._more()
-        return self._cut(end + 1)
-
-    def send(self, data: Any) -> None:
-        self.sock.settimeout(self._left())
-        self.sock.sendall(data)
-
-    def shutdown(self) -> None:
-        self.sock.close()
-
-    def _mesg(self, *args: Any) -> None:
-        """Nothing of a session is logged: a password passes through it."""
-
-    _log = _mesg
-
-    def begin(self, seconds: float) -> None:
-        """The next command may take so long, and so much."""
-        self._until = time.monotonic() + seconds
-        self._taken = 0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether something has come that was not read: the socket itself would not show it."""
-        pending = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
-        return bool(self._unread) or pending > 0
-
-    def secure(self, context: ssl.SSLContext) -> None:
-        """STARTTLS (RFC 3501 section 6.2.1)."""
-        if "STARTTLS" not in self.capabilities:
-            raise self.abort("the server offers no STARTTLS")
-        kind, data = self._simple_command("STARTTLS")
-        if kind != "OK":
-            raise self.abort(f"STARTTLS was refused: {data!r}")
-        self._unread.clear()  # what came in clear text after the answer is nobody's word
-        self._wrap(context)
-        self._get_capabilities()
-
-    def _wrap(self, context: ssl.SSLContext) -> None:
-        # Held before the handshake, so that it can be ended from outside at any time.
-        wrapped = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
-        self.sock = wrapped
-        self._hold(wrapped)
-        wrapped.settimeout(self._left())
-        wrapped.do_handshake()
-
-    def _left(self) -> float:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        return left
-
-    def _more(self) -> None:
-        self.sock.settimeout(self._left())
-        data = self.sock.recv(65536)
-        if not data:
-            raise self.abort("the server closed the connection")
-        self._taken += len(data)
-        if self._taken > MOST_ANSWER:
-            raise self.abort(f"the server sent more than {MOST_ANSWER} bytes in one answer")
-        self._unread += data
-
-    def _cut(self, size: int) -> bytes:
-        data = bytes(self._unread[:size])
-        del self._unread[:size]
-        return data
-
-
-class _Client(imapclient.IMAPClient):  # type: ignore[misc]
-    """IMAPClient over a socket that is connected already."""
-
-    def __init__(
-        self, sock: socket.socket, name: str, tls: ssl.SSLContext | None,
-        hold: Callable[[socket.socket], None], seconds: float,
-    ) -> None:  # fmt: skip
-        self._given = (sock, name, tls, hold, seconds)
-        super().__init__(name, port=0, ssl=False)
-        self.normalise_times = False
-        self.folder_encode = False  # one folder's odd name must not hide all others
-        self._imap.debug = 0
-        del self._imap._mesg  # IMAPClient's own logging
-
-    def _create_IMAP4(self) -> _Wire:
-        return _Wire(*self._given)
-
-    def _set_read_timeout(self) -> None:
-        """The wire has deadlines of its own."""
-
-
 class Session:
     """From a connected socket to the end. ``round_trip``: seconds for a command and its whole answer."""
 
@@ -202,43 +90,36 @@ class Session:
         self._service = service
         self._round_trip = round_trip
         self._closed = False
-        self._client: _Client | None = None
+        self._client: Client | None = None
         self._idle: Any = None
         self._exists: bytes | None = None
         self._raw: dict[str, bytes] = {}  # folders' names as the server writes them
+        self._notified: list[str] = []
         self.idles = False  # whether the server has IDLE; known after open
 
     # -- beginning and end ----------------------------------------------------------------------------
 
-    def open(self, login: str, password: str) -> None:
+    def open(self, login: str, secret: Secret) -> None:
         """TLS by the meant name, then the login."""
         with _ending():
             context = tls_context(self._service.ca_file, self._service.verify)
             implicit = context if self._service.tls == "implicit" else None
-            self._client = _Client(
+            self._client = Client(
                 self._sock, self._service.shown_name, implicit, self._hold, self._round_trip
             )
             if self._service.tls == "starttls":
                 self._wire.secure(context)
                 self._client._starttls_done = True
         with _ending():
-            self._log_in(login, password)
+            self._log_in(login, secret)
             self.idles = bool(self._known.has_capability("IDLE"))
 
-    def _log_in(self, login: str, password: str) -> None:
-        client = self._known
+    def _log_in(self, login: str, secret: Secret) -> None:
         self._wire.begin(self._round_trip)
         if self._wire.state != "NONAUTH":  # PREAUTH (RFC 3501 section 7.1.4): whose mailbox that is, is open
             raise Gone("the server lets everybody in without a login")
-        plain = client.has_capability("AUTH=PLAIN")
-        simple = all(" " <= c <= "~" for c in login + password)
         try:
-            if plain and (not simple or client.has_capability("LOGINDISABLED")):
-                client.plain_login(login, password)  # RFC 4616: UTF-8
-            elif simple:
-                client.login(_quoted(login), password)
-            else:
-                raise Gone("the server takes no login outside of ASCII")
+            self._authenticate(login, secret)
         except imaplib.IMAP4.abort:
             raise
         except imaplib.IMAP4.error as error:
@@ -246,6 +127,26 @@ class Session:
             if _NOT_NOW.search(reply) or "command error: BAD" in reply:
                 raise Gone(reply) from None
             raise NoLogin(reply) from None
+
+    def _authenticate(self, login: str, secret: Secret) -> None:
+        """LOGIN (RFC 3501 section 6.2.3) where a password may go as it is, else AUTHENTICATE (6.2.2)."""
+        client, service = self._known, self._service
+        words = (_text(word).upper() for word in client.capabilities())
+        offered = {word.removeprefix("AUTH=") for word in words if word.startswith("AUTH=")}
+        simple = all(" " <= c <= "~" for c in login + secret.reveal())
+        bare = simple and not isinstance(secret, Token) and not client.has_capability("LOGINDISABLED")
+        if bare and (private(service) or "CRAM-MD5" not in offered):
+            client._imap.login(_quoted(login), secret.reveal())  # IMAPClient would call any end a refusal
+            return
+        mechanism = choose(offered, login, secret, service)
+        if mechanism is None and isinstance(secret, Token):
+            raise Gone("the server takes no OAuth login (neither OAUTHBEARER nor XOAUTH2 over verified TLS)")
+        if mechanism is None:
+            raise Gone("the server takes no login outside of ASCII" if not simple else "no login is offered")
+        first = [mechanism.initial] if mechanism.initial is not None else []
+        client._imap.authenticate(
+            mechanism.name, lambda challenge: first.pop() if first else mechanism.answer(challenge)
+        )
 
     def _hold(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -267,6 +168,7 @@ class Session:
 
     def junk(self) -> str | None:
         """The folder into which this server sorts what it holds for spam."""
+        self.wake()
         with _ending():
             self._wire.begin(self._round_trip)
             raw = junk_folder(self._known.list_folders()[:MOST_FOLDERS])
@@ -275,28 +177,111 @@ class Session:
             self._raw[name := _shown(raw)] = raw
             return name
 
-    def status(self, folder: str) -> State | None:
-        """STATUS of a folder that is not examined just now; None where it is gone."""
+    def first(self, named: Sequence[str]) -> tuple[list[str], dict[str, State | None]]:
+        """The junk folder and those that are ``named``, each once; of all these, if it can be, the server
+        tells of new mail from now on. And the first pulse."""
+        junk = self.junk()
+        names = dict.fromkeys([*([junk] if junk is not None else []), *named])
+        folders = [name for name in names if name.upper() != INBOX]
+        self._notify(folders)
+        return folders, self.pulse(folders)
+
+    def pulse(self, folders: Sequence[str]) -> dict[str, State | None]:
+        """The end of IDLE, the state of each of these folders (None where it is gone), and INBOX examined
+        again, last: the cheapest look there is, and proof that the server is alive."""
+        self.wake()
         with _ending():
+            wire = self._wire
+            wire.begin(self._round_trip)
+            for kind in ("STATUS", "LIST"):
+                wire.untagged_responses.pop(kind, None)
+            found: dict[str, State | None] = dict.fromkeys(folders)
+            with wire.corked():  # RFC 3501 section 5.5: none of these hangs on another's answer
+                asked = [(name, wire._command(name, *words)) for name, *words in self._about(folders)]
+                last = self._begin_examine(INBOX)
+            for name, tag in asked:
+                self._completed(name, tag)
+            found |= {name: state for name, state in self._told().items() if name in found}
+            return {**found, INBOX: self._examined(last)}
+
+    def _completed(self, name: str, tag: Any) -> None:
+        """What is refused (a folder that is gone, a command that is not known) has told nothing."""
+        try:
+            self._wire._command_complete(name, tag)
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error:
+            return
+
+    def _about(self, folders: Sequence[str]) -> list[tuple[Any, ...]]:
+        """What asks for the states of folders that are not examined: STATUS (RFC 3501 section 6.3.10), or
+        for several of them LIST-STATUS (RFC 5819; RFC 5258 section 6: several patterns)."""
+        names = [_name(self._wire_name(folder)) for folder in folders]
+        if len(names) > 1 and self._known.has_capability("LIST-STATUS"):
+            listed = b"(" + b" ".join(names) + b")"
+            return [("LIST", b'""', listed, b"RETURN (STATUS " + _ITEMS + b")")]
+        return [("STATUS", name, _ITEMS) for name in names]
+
+    def _told(self) -> dict[str, State]:
+        """What has been said of folders, the last word of each."""
+        said = parse_response(self._wire.untagged_responses.pop("STATUS", None) or [b""])
+        found: dict[str, State] = {}
+        for name, items in zip(said[::2], said[1::2], strict=False):
+            held = dict(zip(items[::2], items[1::2], strict=False)) if isinstance(items, tuple) else {}
+            if b"UIDVALIDITY" in held and b"UIDNEXT" in held:
+                raw = name if isinstance(name, bytes) else str(name).encode()
+                shown = next((n for n, r in self._raw.items() if r == raw), _shown(raw))
+                counted = held.get(b"MESSAGES")
+                messages = counted if isinstance(counted, int) else None
+                found[shown] = State(int(held[b"UIDVALIDITY"]), int(held[b"UIDNEXT"]), messages)
+        return found
+
+    def _notify(self, folders: Sequence[str]) -> None:
+        """RFC 5465. A server that refuses goes on as it was."""
+        if folders == self._notified or not (self.idles and self._known.has_capability("NOTIFY")):
+            return
+        self._notified = list(folders)
+        with _ending(), contextlib.suppress(Refused):
             self._wire.begin(self._round_trip)
-            try:
-                found = self._known.folder_status(self._raw.get(folder, folder), ("UIDNEXT", "UIDVALIDITY"))
-            except imaplib.IMAP4.abort:
-                raise
-            except imaplib.IMAP4.error:
-                return None
-            return State(int(found[b"UIDVALIDITY"]), int(found[b"UIDNEXT"]))
+            names = b" ".join(_name(self._wire_name(folder)) for folder in folders)
+            what = b"(MessageNew MessageExpunge)"
+            self._ask("NOTIFY", b"SET (SELECTED %b) (MAILBOXES (%b) %b)" % (what, names, what))
+
+    def _ask(self, command: str, *words: bytes) -> None:
+        kind, data = self._wire._simple_command(command, *words)
+        if kind != "OK":
+            raise Refused(str(data[-1:]))
+
+    def _wire_name(self, folder: str) -> bytes:
+        return self._raw.setdefault(folder, encode_utf7(folder))
 
     def examine(self, folder: str) -> State:
+        """RFC 3501 section 6.3.2."""
         with _ending():
             self._wire.begin(self._round_trip)
-            found = self._known.select_folder(self._raw.get(folder, folder), readonly=True)
-            self._exists = str(found.get(b"EXISTS", 0)).encode()
-            validity = int(found.get(b"UIDVALIDITY", 0))
-            following = found.get(b"UIDNEXT")
-            if following is None:  # RFC 3501 section 6.3.1 requires it; servers before it did not
-                following = max(self._known.search(["UID", "1:*"]), default=0) + 1
-            return State(validity, int(following))
+            return self._examined(self._begin_examine(folder))
+
+    def _begin_examine(self, folder: str) -> Any:
+        self._wire.is_readonly = True
+        return self._wire._command("EXAMINE", _name(self._wire_name(folder)))
+
+    def _examined(self, tag: Any) -> State:
+        wire = self._wire
+        wire.untagged_responses.clear()
+        kind, data = wire._command_complete("EXAMINE", tag)
+        if kind != "OK":
+            raise Gone(_text(data[-1]))
+        wire.state = "SELECTED"
+        exists = self._number("EXISTS")
+        self._exists = str(exists or 0).encode()
+        following = self._number("UIDNEXT")
+        if following is None:  # RFC 3501 section 6.3.1 requires it; servers before it did not
+            following = max(self._known.search(["UID", "1:*"]), default=0) + 1
+        return State(self._number("UIDVALIDITY") or 0, following, exists)
+
+    def _number(self, kind: str) -> int | None:
+        told: Any = self._wire.untagged_responses.get(kind)
+        return int(told[-1]) if told else None
 
     @property
     def changed(self) -> bool:
@@ -357,14 +342,14 @@ class Session:
         return self._wire.sock.fileno()
 
     @property
-    def _known(self) -> _Client:
+    def _known(self) -> Client:
         if self._client is None:
             raise Gone("not open")
         return self._client
 
     @property
-    def _wire(self) -> _Wire:
-        wire: _Wire = self._known._imap
+    def _wire(self) -> Wire:
+        wire: Wire = self._known._imap
         return wire
 
 
@@ -374,7 +359,7 @@ def _ending() -> Iterator[None]:
     anything (RFC 3501 section 9 is not what all servers speak)."""
     try:
         yield
-    except (Gone, NoLogin):
+    except (Gone, NoLogin, Refused):
         raise
     except ssl.SSLCertVerificationError as error:
         raise Gone(f"the certificate does not verify: {error.verify_message}") from None
@@ -392,6 +377,11 @@ def _said(error: Exception) -> str:
 def _quoted(login: str) -> str:
     """imaplib quotes the password of LOGIN, not the name (RFC 3501 section 4.3)."""
     return '"' + login.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _name(raw: bytes) -> bytes:
+    """A quoted string (RFC 3501 section 4.3); a name in modified UTF-7 is ASCII."""
+    return b'"' + raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def junk_folder(listed: Sequence[tuple[Any, Any, Any]]) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Following many mailboxes over IMAP without ever changing one.
+"""Following many mailboxes over IMAP or POP3 without ever changing one.
 
 All of them wait in the event loop's own selector; a few worker threads carry out what must block. One TLS
 context is shared by all that trust alike.
@@ -15,6 +15,7 @@ from probes.endpoints import Endpoints
 from probes.mail.canary import Signer
 from probes.mail.following import Follower
 from probes.mail.pool import Box, Pool
+from probes.mail.visiting import Visitor
 from probes.sight import Sight
 
 __all__ = ["Box", "Mailboxes"]
@@ -35,14 +36,15 @@ class Mailboxes:
         coverage = min(coverage, 300.0)
         # A little less than the interval, so that what one look proves is one interval.
         self._pool = Pool(signer, endpoints, min(poll, coverage * 0.95), coverage, round_trip)
-        self._following: set[Follower] = set()
+        self._following: set[Follower | Visitor] = set()
 
     async def follow(self, box: Box, position: Any) -> AsyncGenerator[Sight, None]:
         """What is in the mailbox after ``position`` (None: the last four weeks first), until it is
         disconnected. Raises nothing that the world does; a second call goes on where the first one ended."""
         if self._pool.closed:
             return
-        follower = Follower(self._pool, box, position)
+        kind = Visitor if box.protocol == "pop3" else Follower
+        follower: Follower | Visitor = kind(self._pool, box, position)
         self._following.add(follower)
         try:
             async with contextlib.aclosing(follower.sights()) as sights:

@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from msgspec import Struct
 
 from probes.endpoints import Endpoints
 from probes.mail.canary import Signer
+from probes.mail.seats import A_LOGIN, Seats, known
 from probes.mail.trace import Place
 from probes.observation import AccountState, MailboxState, Side, now
 from probes.secret import Secret
@@ -18,6 +20,7 @@ from probes.service import Service
 
 WORKERS = 16
 WORKERS_A_HOST = 6  # a host that hangs must not hold up the others
+LOGINS_A_HOST = 10
 STATE_EVERY = 300.0
 FIRST_HOLD, LONGEST_HOLD = 60.0, 900.0
 
@@ -27,6 +30,7 @@ class Box(Struct, frozen=True, kw_only=True):
 
     ``secret`` gives the password when it is needed and may raise where it cannot; ``refused`` is called when
     the server turned it down, so that ``secret`` may look for another one. ``place``: that side's hosts.
+    ``protocol``: what ``service`` speaks. ``folders``: watched beside INBOX and junk, over IMAP.
     """
 
     side: Side
@@ -36,6 +40,8 @@ class Box(Struct, frozen=True, kw_only=True):
     secret: Callable[[], Awaitable[Secret]]
     refused: Callable[[], None]
     place: Place
+    protocol: Literal["imap", "pop3"] = "imap"
+    folders: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -70,19 +76,35 @@ class Pool:
         self.closed = False
         self.refusals: dict[str, Refusal] = {}
         self._hosts: dict[str, asyncio.Semaphore] = {}
-        self._told: dict[str, tuple[MailboxState, float]] = {}
+        self._opening: dict[str, asyncio.Semaphore] = {}
+        self._seats: dict[tuple[str, str], Seats] = {}
+        self._told: dict[str, tuple[tuple[MailboxState, str], float]] = {}
 
     def share(self, service: Service) -> asyncio.Semaphore:
         """The turns of one host's mailboxes at the workers."""
         host = service.address or service.host
         return self._hosts.setdefault(host, asyncio.Semaphore(WORKERS_A_HOST))
 
+    def opening(self, service: Service) -> asyncio.Semaphore:
+        """How many logins one host gets at a time: a watch of thousands does not begin with a flood."""
+        host = service.address or service.host
+        return self._opening.setdefault(host, asyncio.Semaphore(LOGINS_A_HOST))
+
+    def seats(self, box: Box) -> tuple[Seats, Seats]:
+        """The connections that the box's login has at its host, and those of the host in all."""
+        service, limit = box.service, known(box.service)
+        host = service.address or service.host
+        half = max(1, (limit.per_login or A_LOGIN) // 2)  # the rest is for the mailbox's owner
+        of_login = self._seats.setdefault((host, box.login), Seats(half))
+        return of_login, self._seats.setdefault((host, ""), Seats(service.connections or limit.per_address))
+
     def state(self, box: Box, state: MailboxState, detail: str) -> list[AccountState]:
         """The mailbox's state, when it is news or was not told for five minutes."""
+        news = state, detail if state == "ok" else ""  # why something fails differs a little each time
         before, at = self._told.get(box.key, (None, 0.0))
-        if state == before and time.monotonic() - at < STATE_EVERY:
+        if news == before and time.monotonic() - at < STATE_EVERY:
             return []
-        self._told[box.key] = state, time.monotonic()
+        self._told[box.key] = news, time.monotonic()
         return [AccountState(at=now(), side=box.side, account=box.account, state=state, detail=detail)]
 
     def hold(self, box: Box, secret: Secret, reply: str, missing: bool) -> None:

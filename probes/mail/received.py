@@ -16,6 +16,7 @@ _CLAUSES = ("from", "by", "via", "with", "id", "for")
 _PARTS = re.compile(r"[()]|\\.|[^()\\]+|\\")
 _ADDRESS = r"(?:IPv6:)?([0-9A-Fa-f:.]{2,45})(?:%[\w.-]{1,20})?"
 _BRACKETED = re.compile(rf"\[{_ADDRESS}\]", re.IGNORECASE)
+_INVOKED = re.compile(r"\s*\(qmail (\d{1,10}) invoked ")
 # What a client called itself, where a server puts it into a comment (Exim, qmail).
 _CALLED = re.compile(r"\b(?:helo|ehlo)[= ]\s*(\S{1,255})", re.IGNORECASE)
 _BARE = re.compile(rf"(?:[^@\s]{{0,64}}@)?{_ADDRESS}", re.IGNORECASE)
@@ -48,10 +49,16 @@ def parse(value: str) -> Hop:
         client=_client(origin, near),
         protocol=protocol or None,
         authenticated=_authenticated(protocol, [*near, *comments.get("with", [])]),
-        queue_id=words.get("id", "").split(" ")[0][:128] or None,
+        queue_id=words.get("id", "").split(" ")[0][:128] or _qmail(text),
         recipient=words.get("for", "").split(" ")[0].strip("<>")[:320] or None,
         at=moment(date),
     )
+
+
+def _qmail(text: str) -> str | None:
+    """qmail-queue writes a field of its own above qmail-smtpd's: "(qmail 1750 invoked from network)"."""
+    found = _INVOKED.match(text)
+    return found[1] if found else None
 
 
 def _clauses(text: str) -> tuple[dict[str, str], dict[str, list[str]]]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from probes.mail.header import Field, first, squeezed
 from probes.mail.received import Hop, ip, parse
 from probes.observation import Origin
 
 MOST_HOPS = 50
+MOST_MET = 20  # unknown names that are looked up for one side
+Lookup: TypeAlias = "Callable[[str], Iterable[str]]"
 _STABLE = ("date", "from", "to", "cc", "subject")
 _METHODS = ("spf", "dkim", "dmarc")
 # Providers whose hosts carry more than one name in the same chain.
@@ -37,12 +40,13 @@ class Place:
     ``names``: its hosts' names, patterns with ``*.`` allowed; ``addresses``: theirs, empty for hosted mail
     whose addresses vary. ``other_names`` and ``other_addresses``: the other side's. A host name of the same
     organisation counts as this side's, unless the other side is of that organisation, too: a provider's
-    exchange is seldom called in trace fields what the MX calls it.
+    exchange is seldom called in trace fields what the MX calls it. ``lookup`` (blocking) gives the addresses
+    of a name.
     """
 
     def __init__(
         self, names: Iterable[str], addresses: Iterable[str] = (),
-        other_names: Iterable[str] = (), other_addresses: Iterable[str] = (),
+        other_names: Iterable[str] = (), other_addresses: Iterable[str] = (), lookup: Lookup | None = None,
     ) -> None:  # fmt: skip
         self._names = {_bare(n) for n in names}
         self._others = {_bare(n) for n in other_names}
@@ -50,6 +54,8 @@ class Place:
         self.other_addresses = frozenset(filter(None, map(ip, other_addresses)))
         theirs = {_organisation(n) for n in self._others}
         self._organisations = {_organisation(n) for n in self._names} - theirs - {None}
+        self._lookup = lookup
+        self._met: set[str] = set()
 
     def learn(self, name: str) -> None:
         """A host of this side is known to call itself so: it took a canary that was handed to this side."""
@@ -57,6 +63,20 @@ class Place:
         # "localhost" and qmail's "0" are the name of every host.
         if "." in bare and ip(bare) is None and not self.others(bare) and len(self._names) < 1000:
             self._names.add(bare)
+
+    def meet(self, those: Sequence[Field]) -> None:
+        """Learn the name by which the host on top of a message calls itself, where DNS says that it has one
+        of this side's addresses: an exchange under the domain's own name seldom knows of it."""
+        if self._lookup is None or not self.addresses:
+            return
+        bare = _bare(parse(first(those, "received") or "").by)
+        if bare in self._met or self.mine(bare):
+            return
+        if "." not in bare or ip(bare) is not None or self.others(bare) or len(self._met) >= MOST_MET:
+            return
+        self._met.add(bare)
+        if self.addresses & frozenset(filter(None, map(ip, self._lookup(bare)))):
+            self.learn(bare)
 
     def mine(self, name: str) -> bool:
         bare = _bare(name)
@@ -108,6 +128,8 @@ def arrival(those: Sequence[Field], place: Place) -> Arrival:
         copied = not chain or place.others(chain[0].by)
         return _arrival("unknown", None, None if copied else chain[0])
     hop = chain[index]
+    if hop.queue_id is None and index and not chain[index - 1].by:  # qmail names it in the field above
+        hop = structs.replace(hop, queue_id=chain[index - 1].queue_id)
     if _null_sender(those, index):
         return _arrival("bounce", hop.at, hop)
     return _arrival(_origin(hop, chain[index + 1 :], place), hop.at, hop)
@@ -144,6 +166,8 @@ def _origin(hop: Hop, below: Sequence[Hop], place: Place) -> Origin:
         return "submission"
     if protocol.startswith(("POP", "IMAP")):
         return "unknown"  # fetched from another mailbox
+    if not place.other_addresses and hop.helo is not None and place.others(hop.helo):
+        return "unknown"  # passed on by the other side, whose addresses nobody knows: no sender's own choice
     if hop.client is None:
         return "unknown" if hop.helo and protocol != "LOCAL" else "local"
     if place.inside(hop):

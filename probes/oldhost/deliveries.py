@@ -22,18 +22,18 @@ class Deliveries:
         """One attempt of ``daemon`` for one recipient of ``message``, which is ``queue_id`` here."""
         if message.root == queue_id and len(message.seen) < SEEN_LIMIT:
             message.seen.add(zlib.crc32(f"{found.to} {found.orig_to}".encode("utf-8", "replace")))
-        onward = _onward(found)
-        child = self._mail.get(onward) if onward else None
+        goes_on = onward(found.text) if found.status == "sent" else ""
+        child = self._mail.get(goes_on) if goes_on else None
         fate: Fate
         if child is not None and self._continues(message, child, found):
-            fate = ("passed", "", onward)
+            fate = ("passed", "", goes_on)
             if child is not message:
                 self._mail.merge(message, child)
-        elif onward and found.text.startswith("forwarded as "):
-            self._mail.continue_as(message, onward)
-            fate = ("passed", "", onward)
+        elif goes_on and found.text.startswith("forwarded as "):
+            self._mail.continue_as(message, goes_on)
+            fate = ("passed", "", goes_on)
         else:
-            fate = (self._state(daemon, found), found.text if found.status != "sent" else "", "")
+            fate = (self.state(daemon, found), found.text if found.status != "sent" else "", "")
         target = spelled(found.to)
         for recipient in self._recipients(message, queue_id, found, fate):
             message.note(recipient, target, fate, since)
@@ -56,7 +56,7 @@ class Deliveries:
     def _relay_own(self, relay: str) -> bool:
         return self._is_own(relay.partition("[")[2].partition("]")[0])
 
-    def _state(self, daemon: str, found: Delivery) -> State:
+    def state(self, daemon: str, found: Delivery) -> State:
         if found.status == "deferred" or found.status == "bounced":
             return found.status
         if daemon not in ("smtp", "lmtp") or found.relay == "none":
@@ -72,13 +72,14 @@ class Deliveries:
 
     def _recipients(self, message: Message, queue_id: str, found: Delivery, fate: Fate) -> list[str]:
         """Whose delivery this was, in the domain's terms."""
-        if self.ours(found.to):
-            name = spelled(found.to)
-        elif self.ours(found.orig_to):
-            name = spelled(found.orig_to)
-        else:
+        name = self.name(found)
+        if not name:
             return message.passed_to(queue_id)
         return [] if fate[0] == "passed" and name in message.aliases else [name]
+
+    def name(self, found: Delivery) -> str:
+        """The recipient of the domain, or ""."""
+        return next((spelled(one) for one in (found.to, found.orig_to) if self.ours(one)), "")
 
 
 def spelled(mailbox: str) -> str:
@@ -86,12 +87,10 @@ def spelled(mailbox: str) -> str:
     return mailbox.lower().rstrip(".")
 
 
-def _onward(found: Delivery) -> str:
-    """The queue id under which a delivered message goes on, or ""."""
-    if found.status != "sent":
-        return ""
+def onward(text: str) -> str:
+    """The queue id under which a delivered message goes on, by the delivery's text, or ""."""
     for phrase in ("forwarded as ", "queued as "):
-        _, told, after = found.text.rpartition(phrase)
+        _, told, after = text.rpartition(phrase)
         if told:
             return after.split(" ")[0].strip("<>().,;")[:64]
     return ""

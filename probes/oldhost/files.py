@@ -15,16 +15,37 @@ from datetime import date
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, cast
 
+import zstandard
 from msgspec import Struct
 
 from probes.oldhost.lines import CUT
 
-CHUNK = 1 << 20  # bytes read at a time
+CHUNK = 1 << 20  # bytes read at a time: what is made of them stays in the processor's cache
 WINDOW = 256  # bytes before the place that must be there again
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+class _Zst:
+    """A zstd file as :mod:`gzip` would open it; it can only be sought forwards."""
+
+    def __init__(self, path: Path, mode: str = "rb") -> None:
+        self._raw = path.open("rb")
+        self._reader = zstandard.ZstdDecompressor().stream_reader(self._raw, read_across_frames=True)
+        self.read, self.seek, self.fileno = self._reader.read, self._reader.seek, self._raw.fileno
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def __enter__(self) -> _Zst:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": _Zst}
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 
 class Place(Struct, frozen=True):
@@ -41,15 +62,20 @@ class Place(Struct, frozen=True):
 
 
 class Step(Struct):
-    """What one look found. ``near`` (ms): when the lines were written, or soon after. ``end``: the log
-    was read to its end. ``gap``: lines may be missing before these. ``missing``: there is no such file."""
+    """What one look found. ``text``: whole lines, each with its newline. ``near`` (ms): when the lines were
+    written, or soon after. ``end``: the log was read to its end. ``gap``: lines may be missing before these.
+    ``missing``: there is no such file. ``upto`` (ms): the end is known up to then only (0: not at all).
+    ``idle``: there is nothing to read now, and nothing follows from that. ``said``: why, for people."""
 
-    lines: list[bytes] = []
+    text: bytes = b""
     near: int = 0
     end: bool = False
     gap: bool = False
     missing: bool = False
     live: bool = False
+    upto: int | None = None
+    idle: bool = False
+    said: str = ""
 
 
 class Segment(Struct):
@@ -112,7 +138,7 @@ def siblings(path: Path) -> list[Sibling]:
 
 
 def _sibling(path: Path, entry: Path) -> tuple[str, Sibling] | None:
-    name = entry.name.removesuffix(entry.suffix) if entry.suffix in _OPENERS else entry.name
+    name = entry.name.removesuffix(entry.suffix) if entry.suffix in OPENERS else entry.name
     rest = name[len(path.name) :] if name.startswith(path.name) else _inner(path, name)
     number, dated = _NUMBER.match(rest), _DATE.match(rest)
     if not (number or dated):
@@ -173,6 +199,8 @@ class LogReader:
     Every method blocks and raises ``OSError`` where the log itself cannot be opened.
     """
 
+    PLACE: ClassVar[type[Struct]] = Place
+
     def __init__(self, path: Path, since: float) -> None:
         self._path = path
         self._since = since
@@ -221,7 +249,7 @@ class LogReader:
         data = self._read()
         near = moment if self._now.live else self._near
         if data:
-            return Step(self._split(data), near, gap=gap, live=self._now.live)
+            return Step(self._whole(data), near, gap=gap, live=self._now.live)
         if not self._now.live:
             return Step(self._finish(), near, gap=gap)
         return self._at_end(near, gap)
@@ -229,7 +257,7 @@ class LogReader:
     def _next(self) -> bool:
         """Open the next file; whether a gap lies before it."""
         segment = self._todo.popleft() if self._todo else Segment(self._path, live=True)
-        opener = None if segment.live else _OPENERS.get(segment.path.suffix)
+        opener = None if segment.live else OPENERS.get(segment.path.suffix)
         try:
             self._file = opener(segment.path, "rb") if opener else _open(segment.path)
             seen = os.fstat(self._file.fileno())
@@ -256,7 +284,7 @@ class LogReader:
             self._file.seek(begin)
             self._window = self._file.read(offset - begin) if offset else b""
             self._file.seek(offset)
-        except _BROKEN:
+        except BROKEN:
             self._window = b""
         self._offset = self._placed = offset
 
@@ -264,41 +292,42 @@ class LogReader:
         assert self._file is not None
         try:
             data = self._file.read(CHUNK) or b""
-        except _BROKEN:
+        except BROKEN:
             if self._todo:
                 self._todo[0].gap = True
             return b""
         self._offset += len(data)
         return data
 
-    def _split(self, data: bytes) -> list[bytes]:
-        """Whole lines; the rest waits for its newline."""
-        whole, newline, rest = data.rpartition(b"\n")
-        if not newline:
+    def _whole(self, data: bytes) -> bytes:
+        """Whole lines, each with its newline; the rest waits for its own."""
+        end = data.rfind(b"\n") + 1
+        if not end:
             self._carry += data
             return self._bound()
-        lines = (self._carry + whole).split(b"\n")
-        self._window = (self._window + self._carry + whole + newline)[-WINDOW:]
-        self._carry = rest
-        self._placed = self._offset - len(rest)
-        if self._skipping:
-            lines[0] = lines[0][:0]  # the end of an over-long line, which was counted already
+        text = b"".join((self._carry, memoryview(data)[:end]))
+        self._window = (self._window + text[-WINDOW:])[-WINDOW:]
+        self._carry = data[end:]
+        self._placed = self._offset - len(self._carry)
+        if self._skipping:  # the end of an over-long line, which was counted already
+            text = text[text.index(b"\n") + 1 :]
             self._skipping = False
         elif self._nul:
-            lines[0] = b"\0" + lines[0]
+            text = b"\0" + text
         self._nul = False
-        return lines + self._bound()
+        bounded = self._bound()
+        return text + bounded if bounded else text
 
-    def _bound(self) -> list[bytes]:
+    def _bound(self) -> bytes:
         """An over-long line is handed on as far as it is known, and its rest is passed over."""
         if len(self._carry) <= CUT:
-            return []
+            return b""
         head = self._carry.lstrip(b"\0")
         if len(head) <= CUT:
             self._nul = True
             self._forward(len(self._carry) - len(head))
-            return []
-        told = [] if self._skipping else [head[:CUT]]
+            return b""
+        told = b"" if self._skipping else head[:CUT] + b"\n"
         self._forward(len(self._carry))
         self._skipping = True
         return told
@@ -308,9 +337,9 @@ class LogReader:
         self._carry = self._carry[count:]
         self._placed += count
 
-    def _finish(self) -> list[bytes]:
+    def _finish(self) -> bytes:
         """The end of a file that gets no more: what it ends with is a line."""
-        rest = [self._carry] if self._carry and not self._skipping else []
+        rest = self._carry + b"\n" if self._carry and not self._skipping else b""
         self._forward(len(self._carry))
         self.close()
         return rest
@@ -338,13 +367,13 @@ class LogReader:
         try:
             seen = self._path.stat()
         except OSError:
-            return Step([], near, gap=gap, missing=True, live=True)
+            return Step(b"", near, gap=gap, missing=True, live=True)
         if seen.st_ino == self._inode or not seen.st_size:
-            return Step([], near, end=True, gap=gap, live=True)
+            return Step(b"", near, end=True, gap=gap, live=True)
         late = self._read()  # written while the new file already had its first line
-        lines = self._split(late) if late else []
+        text = self._whole(late) if late else b""
         self._todo = deque(self._newer() or [Segment(self._path, live=True)])
-        return Step([*lines, *self._finish()], near, gap=gap, live=True)
+        return Step(text + self._finish(), near, gap=gap, live=True)
 
     def _newer(self) -> list[Segment]:
         """What was rotated after the file that was live until now, and the live one."""
@@ -372,7 +401,7 @@ class LogReader:
         return [*parts, Segment(self._path, live=True, gap=gaps[-1])]
 
     def _holds(self, path: Path, place: Place, same_inode: bool) -> bool:
-        opener = _OPENERS.get(path.suffix) if path != self._path else None
+        opener = OPENERS.get(path.suffix) if path != self._path else None
         begin = place.offset - place.window
         try:
             with opener(path, "rb") if opener else _open(path) as file:
@@ -383,6 +412,6 @@ class LogReader:
                     return False
                 file.seek(begin)
                 before = file.read(place.window) if place.window else b""
-        except _BROKEN:
+        except BROKEN:
             return False
         return len(before) == place.window and blake2b(before, digest_size=8).hexdigest() == place.mark

@@ -10,9 +10,13 @@ from typing import Any
 
 import msgspec
 
+from probes.logformat import LogFormat
+from probes.logsource import Files, Source
 from probes.observation import Coverage, Observation, Side, Skip, from_ms, now, to_ms
-from probes.oldhost.files import LogReader, Place, Step, readable
-from probes.oldhost.postfix import PostfixLog
+from probes.oldhost.files import Step, readable
+from probes.oldhost.opening import opened, source_of
+from probes.oldhost.reader import MailLog
+from probes.oldhost.stream import HEARTBEAT
 from probes.sight import Sight
 
 __all__ = ["follow_log", "readable"]
@@ -20,6 +24,7 @@ __all__ = ["follow_log", "readable"]
 HISTORY = 28 * 86_400_000  # ms: the baseline is at most four weeks (verdict.md)
 LONGEST = 300_000  # ms of one coverage interval
 MISSING = 10_000  # ms that a log may be missing, between two names, and its followers not be blind
+EDGE = 1 << 17  # bytes of a piece in which its first and last stamp are looked for
 _MOMENT = 5_000  # ms
 
 
@@ -54,26 +59,33 @@ class Ledger:
 
 
 async def follow_log(
-    path: str | Path, *, domain: str, recognise: Callable[[str], str | None] = lambda _: None,
+    where: str | Path | Source, *, domain: str, recognise: Callable[[str], str | None] = lambda _: None,
     zone: str | None = None, history: bool = True, own: Collection[str] = (),
     others: Collection[str] = (), watcher: Collection[str] = (), poll: float = 1.0,
-    coverage: float = 60.0, position: Any = None, side: Side = "old",
+    coverage: float = 60.0, heartbeat: float = HEARTBEAT, position: Any = None, side: Side = "old",
+    format: LogFormat = "auto",
+    queued: Callable[[str, int], str | None] = lambda _, __: None,
 ) -> AsyncIterator[Sight]:  # fmt: skip
     """Sights of one log, each with the place after it under the key ``log:SIDE``.
 
     ``position`` is the last such place (None: from the beginning; anything else that is no place
     counts as None). ``poll`` and ``coverage`` in seconds: how often to look, and to report that one
-    looked. Ends after a ``skip`` where the log can't be read, or where there is no such zone.
+    looked. ``heartbeat``: seconds of silence after which a program is started again, to prove that it is
+    one. Ends after a ``skip`` where the log can't be read, or where there is no such zone.
     """
     try:
-        log = PostfixLog(domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone)
-        reason = await asyncio.to_thread(readable, path)
+        log = MailLog(
+            domain, recognise, side=side, own=own, others=others, watcher=watcher, zone=zone, format=format,
+            queued=queued,
+        )  # fmt: skip
+        source = source_of(where)
+        reason = await asyncio.to_thread(readable, source.path) if isinstance(source, Files) else None
     except (ValueError, LookupError, OSError):
         reason = f"{zone} is no time zone"
     if reason is not None:
-        yield [Skip(at=now(), subject=f"log:{side}", reason=f"{path}: {reason}")], None
+        yield [Skip(at=now(), subject=f"log:{side}", reason=f"{where}: {reason}")], None
         return
-    follower = Follower(Path(path), log, side, coverage, history, position)
+    follower = Follower(source, log, side, coverage, history, position, heartbeat)
     try:
         while True:
             seen, waits = await asyncio.to_thread(follower.look)
@@ -82,7 +94,7 @@ async def follow_log(
             if waits:
                 await asyncio.sleep(poll)
     except OSError as error:
-        reason = f"{path}: {(error.strerror or str(error)).lower()}"
+        reason = f"{where}: {(error.strerror or str(error)).lower()}"
         yield [Skip(at=now(), subject=f"log:{side}", reason=reason)], None
     finally:
         follower.close()
@@ -92,14 +104,16 @@ class Follower:
     """The blocking half of :func:`follow_log`."""
 
     def __init__(
-        self, path: Path, log: PostfixLog, side: Side, coverage: float, history: bool, position: Any
-    ) -> None:
+        self, where: str | Path | Source, log: MailLog, side: Side, coverage: float, history: bool,
+        position: Any, heartbeat: float = HEARTBEAT,
+    ) -> None:  # fmt: skip
         moment = to_ms(now())
+        self._source = source_of(where)
         self._log = log
         self._every = int(coverage * 1000)
         self._side = side
         self._ledger = Ledger(f"log:{side}")
-        self._reader = LogReader(path, (moment - HISTORY) / 1000)
+        self._reader = opened(self._source, (moment - HISTORY) / 1000, log.stamp, heartbeat)
         self._caught_up = False
         self._reported = 0  # when coverage was last reported
         self._present = moment  # when the log was last there
@@ -124,7 +138,7 @@ class Follower:
         self._begun = True
         place = None
         with contextlib.suppress(ValueError, TypeError, KeyError, msgspec.MsgspecError):
-            place = msgspec.convert(position["place"], Place)
+            place = msgspec.convert(position["place"], self._reader.PLACE)
             self._log.restore(msgspec.json.decode(position["log"]))
             self._ledger.begin, self._ledger.upto = position["covered"], int(position["upto"])
         goes_on = self._reader.begin(place, history)
@@ -140,38 +154,49 @@ class Follower:
             self._begin(moment)
         step = self._reader.step(moment)
         out: list[Observation] = self._ledger.cut() if step.gap else []
-        if step.lines:
-            out += self._log.feed(step.lines, step.near, step.live and self._caught_up)
+        if step.text:
+            out += self._feed(step)
             if not self._told_missing:  # where the log was away, coverage begins when it is there again
                 self._cover_lines(step, moment)
         if step.missing:
             out += self._missing(moment)
         elif step.end:
-            out += self._at_end(moment)
-        else:
+            out += self._at_end(moment, step.upto)
+        elif not step.idle:
             out += self._ledger.pieces(moment - LONGEST - _MOMENT)
-        keep = bool(out) or (bool(step.lines) and not step.live)
-        return (out if keep else None), step.end or step.missing
+        if step.said:
+            out.append(Skip(at=now(), subject=f"log:{self._side}", reason=f"{self._source}: {step.said}"))
+        keep = bool(out) or (bool(step.text) and not step.live)
+        return (out if keep else None), step.end or step.missing or step.idle
+
+    def _feed(self, step: Step) -> list[Observation]:
+        if step.live and self._caught_up:
+            return self._log.feed(step.text.split(b"\n")[:-1], step.near, live=True)
+        return self._log.feed_text(step.text, step.near)
 
     def _cover_lines(self, step: Step, moment: int) -> None:
         """From the first stamp to the last: as far as the lines themselves show."""
         if self._ledger.begin is None:
-            stamps = (self._log.stamp(line, step.near) for line in step.lines[:100])
+            head = step.text[:EDGE].split(b"\n", 100)[:100]
+            stamps = (self._log.stamp(line, step.near) for line in head)
             first = next((s for s in stamps if s is not None), None)
             if first is None or first > moment:
                 return
             first = max(first, self._log.not_before, min(self._ledger.upto, moment))
             self._ledger.cover(first, first)
-        stamps = (self._log.stamp(line, step.near) for line in reversed(step.lines[-100:]))
+        tail = step.text[-EDGE:].split(b"\n")[-101:-1]
+        stamps = (self._log.stamp(line, step.near) for line in reversed(tail))
         last = next((s for s in stamps if s is not None), None)
         if last is not None and last <= moment:
             self._ledger.cover(last, last)
 
-    def _at_end(self, moment: int) -> list[Observation]:
-        """The file is there, and every line in it was read."""
+    def _at_end(self, moment: int, upto: int | None) -> list[Observation]:
+        """The log is there, and every line in it was read; as far as is known those up to ``upto``."""
         out = self._log.tick(moment)
         self._present, self._told_missing = moment, False
-        self._ledger.cover(moment, moment)
+        upto = moment if upto is None else upto
+        if upto:
+            self._ledger.cover(upto, upto)
         if not self._caught_up or moment - self._reported >= self._every:
             self._caught_up, self._reported = True, moment
             out += self._ledger.pieces(moment)

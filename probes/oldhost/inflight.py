@@ -102,14 +102,15 @@ class InFlight:
         if not parent.ids and parent.firm:
             self.report(parent, final=True)
 
-    def removed(self, queue_id: str, since: int) -> None:
+    def removed(self, queue_id: str, since: int, settled: bool = True) -> None:
+        """It left the queue. ``settled``: its deliveries were heard of, so there is nothing to wait for."""
         message = self._queue.get(queue_id)
         if message is None:
             return
         message.ids.discard(queue_id)
         message.touched = since
         self._leaving.append((since + GRACE, queue_id))
-        if not message.ids and message.firm:
+        if settled and not message.ids and message.firm and not message.open_ended:
             self.report(message, final=True)
 
     def drop(self, message: Message) -> None:

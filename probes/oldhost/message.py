@@ -57,6 +57,11 @@ class Message:
         return self.accepted is not None
 
     @property
+    def open_ended(self) -> bool:
+        """Whether somebody's mail was passed on under another id, of which no delivery was heard."""
+        return any(all(f[0] == "passed" for f in targets.values()) for targets in self.fates.values())
+
+    @property
     def outgoing(self) -> bool:
         """Whether all its recipients were heard of, and none is in the domain."""
         local = self.kind in ("submission", "local") and not self.fates and not self.told

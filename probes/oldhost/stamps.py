@@ -1,7 +1,9 @@
-"""When a log line was written: RFC 3339 stamps, and syslog's, which name neither year nor zone."""
+"""When a log line was written: RFC 3339 stamps, syslog's, which name neither year nor zone, Exim's and
+tai64nlocal's, which name no zone, and multilog's TAI64N labels."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -16,6 +18,9 @@ _MONTHS = {
 _AHEAD = timedelta(days=2)  # a stamp may be this far past the moment it is read at: clocks differ
 _CACHED = 4096
 _MINUTE = 12  # len(b"Nov 22 21:22")
+_PLAIN = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d):(\d\d)(\.\d+)?(?: ([+-]\d{4})(?= |$))?")
+_TAI = 2**62 + 10  # multilog's label of the epoch: TAI64 as daemontools writes it, ten seconds ahead of UTC
+_LAST = 253_402_300_799_000  # ms: the end of the year 9999
 
 
 class Stamps:
@@ -38,8 +43,37 @@ class Stamps:
         in the hour that the end of summer time repeats.
         """
         if line[:2].isdigit():
-            return _rfc3339(line.partition(b" ")[0])
+            if line[10:11] == b" ":
+                return self._plain(line, near, last)
+            return _rfc3339(line.partition(b" ")[0]) or _rfc3339(line[:40].partition(b",")[0])
+        if line[:1] == b"@":
+            return _tai64n(line)
         return self._syslog(line, near, last)
+
+    def _plain(self, line: bytes, near: int, last: int) -> int | None:
+        """ "2026-11-22 21:25:41.674", with or without an offset behind it."""
+        found = _PLAIN.match(line)
+        if found is None:
+            return None
+        if found[4] is not None:
+            return _rfc3339(b"T".join(found[0].split(b" ", 1)).replace(b" ", b""))
+        minute = self._minutes.get(found[1])
+        if minute is None:
+            minute = self._minute(found[1], near, last)
+        return None if minute is None else minute + int(found[2]) * 1000 + _fraction(found[3] or b"")
+
+    def _minute(self, written: bytes, near: int, last: int) -> int | None:
+        try:
+            local = datetime.fromisoformat(written.decode("ascii"))
+            early, late = self._utc(local), self._utc(local.replace(fold=1))
+        except (ValueError, OverflowError):
+            return None
+        if early >= late:
+            if len(self._minutes) > _CACHED:
+                self._minutes.clear()
+            self._minutes[written] = early
+            return early
+        return _repeated(early, late, near, last)
 
     def _syslog(self, line: bytes, near: int, last: int) -> int | None:
         """RFC 3164 section 4.1.2: "Mmm dd hh:mm:ss"."""
@@ -108,3 +142,12 @@ def _rfc3339(text: bytes) -> int | None:
         return to_ms(found) if found.tzinfo else None
     except (ValueError, OverflowError):
         return None
+
+
+def _tai64n(line: bytes) -> int | None:
+    """ "@" and 24 hexadecimal digits: seconds, then nanoseconds (https://cr.yp.to/libtai/tai64.html)."""
+    try:
+        found = (int(line[1:17], 16) - _TAI) * 1000 + int(line[17:25], 16) // 1_000_000
+    except ValueError:
+        return None
+    return found if 0 <= found <= _LAST else None

@@ -19,6 +19,7 @@ class Teller:
     def __init__(self, side: Side, now: Callable[[], datetime]) -> None:
         self._side: Side = side
         self._now = now
+        self._at: datetime | None = None
         self._out: list[Observation] = []
         self._unread: dict[int, int] = {}
         self._logins: dict[tuple[str, str, str | None], int] = {}
@@ -29,8 +30,14 @@ class Teller:
         for second, count in self._unread.items():
             self._coverage(second, second + 1000, count)
         self._unread.clear()
-        out, self._out = self._out, []
+        out, self._out, self._at = self._out, [], None
         return out
+
+    def _seen(self) -> datetime:
+        """One moment for all that is told at once: the clock is dear where history is read."""
+        if self._at is None:
+            self._at = self._now()
+        return self._at
 
     def mail(
         self, accepted: int, recipient: str, message_id: str | None, client: str | None, helo: str | None,
@@ -40,7 +47,7 @@ class Teller:
             return
         self._out.append(
             Mail(
-                at=self._now(), side=self._side, accepted_at=from_ms(accepted), source="log",
+                at=self._seen(), side=self._side, accepted_at=from_ms(accepted), source="log",
                 recipient=recipient, message_id=message_id, client=client, helo=helo, origin=origin,
                 disposition=disposition, queue_id=queue_id, reply=reply or None,
             )
@@ -58,7 +65,7 @@ class Teller:
         self._logins[key] = at
         self._out.append(
             Use(
-                at=self._now(), side=self._side, account=account, service=service, client=client,
+                at=self._seen(), side=self._side, account=account, service=service, client=client,
                 seen_at=from_ms(at),
             )
         )  # fmt: skip
@@ -80,7 +87,7 @@ class Teller:
     def _coverage(self, begin: int, end: int, count: int) -> None:
         self._out.append(
             Coverage(
-                at=self._now(), source=f"log:{self._side}", from_=from_ms(begin), to=from_ms(end),
+                at=self._seen(), source=f"log:{self._side}", from_=from_ms(begin), to=from_ms(end),
                 not_understood=count,
             )
         )  # fmt: skip

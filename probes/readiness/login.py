@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import aiosmtplib
 from msgspec import Struct
@@ -14,7 +15,9 @@ from msgspec import Struct
 from probes.endpoints import Endpoints
 from probes.mail.connect import connected, resolved
 from probes.mail.imap import Gone, NoLogin, Session
+from probes.mail.pop import Pop
 from probes.mail.routes import Login, clean
+from probes.mail.smtpauth import authenticate
 from probes.service import Service, tls_context
 
 SECONDS = 20.0
@@ -32,7 +35,8 @@ async def try_submission(service: Service, login: Login | None, endpoints: Endpo
     try:
         async with asyncio.timeout(SECONDS), _talking(service, endpoints) as smtp:
             if login is not None:
-                await smtp.login(login.name, login.password.reveal())
+                await smtp.ehlo()
+                await authenticate(smtp, login.name, login.password, service)
         return None
     except aiosmtplib.SMTPAuthenticationError as error:
         reply = clean(f"{error.code} {error.message}", login)
@@ -42,16 +46,20 @@ async def try_submission(service: Service, login: Login | None, endpoints: Endpo
         return Trouble(clean(_said(service, error), login))
 
 
-async def try_imap(service: Service, login: Login, endpoints: Endpoints) -> Trouble | None:
-    """TLS and LOGIN (RFC 9051 section 6.2.3). None: it works. Never raises for the world."""
+async def try_mailbox(
+    service: Service, protocol: Literal["imap", "pop3"], login: Login, endpoints: Endpoints
+) -> Trouble | None:
+    """TLS, the login and what the watch needs of the server. None: it works. Never raises for the world."""
     try:
         async with asyncio.timeout(SECONDS):
             sock = await connected(await resolved(service), service.port, endpoints, [])
         sock.setblocking(True)
         sock.settimeout(SECONDS)
-        session = Session(sock, service, SECONDS)
+        session = Pop(sock, service, SECONDS) if protocol == "pop3" else Session(sock, service, SECONDS)
         try:
-            await asyncio.to_thread(session.open, login.name, login.password.reveal())
+            await asyncio.to_thread(session.open, login.name, login.password)
+            if isinstance(session, Pop):
+                await asyncio.to_thread(_readable, session)
         finally:
             session.close()
             session.free()
@@ -60,6 +68,12 @@ async def try_imap(service: Service, login: Login, endpoints: Endpoints) -> Trou
         return Trouble(f"the login {login.name} is refused: {clean(str(error), login)}", login=True)
     except (Gone, OSError, TimeoutError, ValueError) as error:
         return Trouble(clean(_said(service, error), login))
+
+
+def _readable(session: Pop) -> None:
+    """UIDL and TOP, which a POP3 server may lack (RFC 1939 section 7). Raises ``Gone`` where it does."""
+    session.headers([number for number, _ in session.listing()[-1:]])
+    session.quit()
 
 
 @contextlib.asynccontextmanager

@@ -292,8 +292,16 @@ def canaries(via_old: str) -> tuple[CanaryRow, ...]:
     return (
         canary(1, 0.4, "mx", "travelling"),
         canary(2, 1.2, "via-old", via_old, hops=("mail.example.jp.",)),
-        canary(3, 2, "via-new", "new", hops=("mx1.new.example.",)),
-        canary(4, 5.4, "mx", "new", folder="Junk", hops=("probe.example.jp.", "mx1.new.example.")),
+        canary(3, 2, "via-new", "new", hops=("mx1.new.example.",), auth={"spf": "pass", "dkim": "pass"}),
+        canary(
+            4,
+            5.4,
+            "mx",
+            "new",
+            folder="Junk",
+            hops=("probe.example.jp.", "mx1.new.example."),
+            auth={"spf": "softfail", "dkim": "none", "dmarc": "fail"},
+        ),
         canary(
             5,
             6.2,

@@ -6,6 +6,7 @@ import imaplib
 import shutil
 import socket
 import ssl
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -37,7 +38,8 @@ CONFIG = """\
 base_dir = {home}/run
 state_dir = {home}/state
 log_path = {home}/dovecot.log
-protocols = imap
+protocols = imap pop3
+auth_mechanisms = plain login cram-md5
 listen = {listen}
 ssl = required
 ssl_cert = <{home}/tls.pem
@@ -63,6 +65,14 @@ namespace inbox {{
     auto = subscribe
   }}
 }}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = 0
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+  }}
+}}
 service imap-login {{
   inet_listener imap {{
     port = {imap}
@@ -76,13 +86,15 @@ JUNK = "迷惑メール"
 
 
 class Dovecot:
-    def __init__(self, home: Path, ports: tuple[int, int]) -> None:
+    def __init__(self, home: Path, ports: tuple[int, int, int]) -> None:
         self.home, self.ports = home, ports
         self.ca = certificate(home, NAME)[1]
         shutil.copy(home / f"{NAME}-1.pem", home / "tls.pem")
         (home / "mail").mkdir()
         shutil.chown(home / "mail", UID, UID)
-        config = CONFIG.format(home=home, listen=LISTEN, uid=UID, imap=ports[0], imaps=ports[1])
+        config = CONFIG.format(
+            home=home, listen=LISTEN, uid=UID, imap=ports[0], imaps=ports[1], pop3s=ports[2]
+        )
         config = config.replace('"&j,dg0TDhMPwwqw-"', f'"{JUNK}"')
         (home / "dovecot.conf").write_text(config)
         (home / "users").write_text(f"anna:{PASSWORD}\n")
@@ -110,6 +122,11 @@ class Dovecot:
         (maildir / "tmp" / name).write_bytes(raw)
         shutil.chown(maildir / "tmp" / name, UID, UID)
         return (maildir / "tmp" / name).rename(maildir / "new" / name)
+
+    def save(self, raw: bytes, folder: str) -> None:
+        """As its own delivery agent does, which tells whoever listens."""
+        command = [program("doveadm"), "-c", str(self.home / "dovecot.conf"), "save", "-u", "anna"]
+        subprocess.run([*command, "-m", folder], input=raw, check=True, capture_output=True, timeout=20)
 
     def service(self, tls: str) -> Service:
         return Service(
@@ -139,7 +156,7 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def dovecot(home: Path, free_ports: tuple[int, int]) -> Iterator[Dovecot]:
+def dovecot(home: Path, free_ports: tuple[int, int, int]) -> Iterator[Dovecot]:
     place = Path(tempfile.mkdtemp(dir=home))
     place.chmod(0o755)
     made = Dovecot(place, free_ports)
@@ -148,17 +165,17 @@ def dovecot(home: Path, free_ports: tuple[int, int]) -> Iterator[Dovecot]:
 
 
 @pytest.fixture
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind((LISTEN, 0))
-        two.bind((LISTEN, 0))
-        return one.getsockname()[1], two.getsockname()[1]
+def free_ports() -> tuple[int, int, int]:
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        for sock in (one, two, three):
+            sock.bind((LISTEN, 0))
+        return one.getsockname()[1], two.getsockname()[1], three.getsockname()[1]
 
 
 @pytest.fixture
 async def pool(dovecot: Dovecot, signer: Signer) -> AsyncIterator[Mailboxes]:
-    imap, imaps = dovecot.ports
-    ends = Endpoints({f"{ADDRESS}:143": f"{LISTEN}:{imap}", f"{ADDRESS}:993": f"{LISTEN}:{imaps}"})
+    ports = zip((143, 993, 995), dovecot.ports, strict=True)
+    ends = Endpoints({f"{ADDRESS}:{port}": f"{LISTEN}:{real}" for port, real in ports})
     made = Mailboxes(signer, ends, poll=0.5, coverage=1.0)
     yield made
     await made.close()
@@ -193,6 +210,50 @@ async def test_history_new_mail_and_canaries_without_a_flag_changed(
     contiguous(followed.seen, 1.0)
     # Whoever opens it next still finds it new: no \Seen, not even \Recent taken away.
     assert all(path.exists() for path in files)
+
+
+async def test_junk_and_named_folders_are_told_of_at_once(dovecot: Dovecot, signer: Signer) -> None:
+    """One connection covers them by NOTIFY (RFC 5465): the next look would be minutes away."""
+    ends = Endpoints({f"{ADDRESS}:993": f"{LISTEN}:{dovecot.ports[1]}"})
+    boxes = Mailboxes(signer, ends, poll=250, coverage=300)
+    dovecot.deliver(letter(1), ".Lists")
+    named = msgspec.structs.replace(box(dovecot), folders=("Lists", "日本", "INBOX"))
+    followed = Followed(boxes, named)
+    await followed.until(of(AccountState, detail="no folder 日本"))
+    assert [m.message_id for m in followed.of(Mail)] == ["<1@a.example>"]
+    for number, folder in enumerate(("INBOX", JUNK, "Lists", "INBOX"), 2):
+        dovecot.save(letter(number), folder)
+        await followed.until(of(Mail, message_id=f"<{number}@a.example>"))
+    await followed.stop()
+    await boxes.close()
+
+
+async def test_pop3_shows_the_same_inbox_and_marks_nothing_as_read(
+    dovecot: Dovecot, pool: Mailboxes, signer: Signer
+) -> None:
+    files = [dovecot.deliver(letter(number)) for number in range(60)]
+    by_pop3 = msgspec.structs.replace(
+        box(dovecot), service=msgspec.structs.replace(dovecot.service("implicit"), port=995), protocol="pop3"
+    )
+    first = Followed(pool, by_pop3)
+    await first.until(of(Coverage))
+    assert {m.message_id for m in first.of(Mail)} == {f"<{n}@a.example>" for n in range(60)}
+    canary = signer.mint()
+    message = compose(signer, canary, "to-old", "c@watch.example", ANNA, now(), "ja")
+    files.append(dovecot.deliver(message.replace(b"\r\n", b"\n")))
+    (landed,) = await first.until(of(CanaryLanded, canary=canary))
+    assert (landed.protocol, landed.folder) == ("pop3", "INBOX")
+    await first.stop()
+    dovecot.daemon.stop()
+    files.append(dovecot.deliver(letter(100)))
+    dovecot.daemon.start()
+    second = Followed(pool, by_pop3, first.position)
+    await second.until(of(Coverage))
+    assert [m.message_id for m in second.of(Mail)] == ["<100@a.example>"]
+    await second.stop()
+    contiguous(first.seen + second.seen, 1.0)
+    kept = {path.name: path for path in (dovecot.home / "mail").glob("*/*.host*")}
+    assert len(kept) == len(files) and not [name for name in kept if "S" in name.partition(",")[2]]
 
 
 def _utf7(name: str) -> str:

@@ -107,6 +107,9 @@ ENDS: dict[str, tuple[bytes, dict[bytes, bytes | None], str, str]] = {
     "login repeated": (CAPABLE, {b"LOGIN": b"TAG NO geheim-4711 is wrong\r\n"}, "refused", "*** is wrong"),
     "no such user": (CAPABLE, {b"LOGIN": b"TAG NO unknown user anna\r\n"}, "missing", "unknown user"),
     "not now": (CAPABLE, {b"LOGIN": b"TAG NO [UNAVAILABLE] database down\r\n"}, "unreachable", "down"),
+    "BYE in answer to the login": (
+        CAPABLE, {b"LOGIN": b"* BYE shutting down\r\nTAG x\r\n"}, "unreachable", "shutting down",
+    ),
     "login hangs": (CAPABLE, {b"LOGIN": None}, "unreachable", "timed out"),
     "no inbox": (CAPABLE, {b"EXAMINE": b"TAG NO it is gone\r\n"}, "unreachable", "gone"),
     "huge literal": (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -127,7 +128,28 @@ async def test_another_s_canary_is_neither_a_landing_nor_real_mail(
     await followed.until(
         lambda seen: [m for m in of(Mail)(seen) if "mxcutover" in m.message_id and m.origin != "canary"]
     )
+    tampered = compose(signer, signer.mint(), "mx", "c@w.example", ANNA, now())
+    folder.append(tampered.replace(b"route=mx", b"route=to-old"), now())
+    await followed.until(lambda seen: len(of(Mail, origin="canary")(seen)) == 2)
     assert not followed.of(CanaryLanded)
+    await followed.stop()
+
+
+async def test_a_canary_whose_own_field_a_gateway_took_away_has_landed(
+    world: World, boxes: Mailboxes, signer: Signer
+) -> None:
+    followed = Followed(boxes, box(world, "new"))
+    await followed.until(of(Coverage))
+    canary = signer.mint()
+    whole = compose(signer, canary, "mx", "c@w.example", ANNA, now())
+    bare = re.sub(rb"Mxcutover-Canary: (.*\r\n[ \t])*.*\r\n", b"", whole)
+    assert b"Mxcutover-Canary" not in bare
+    folder = mailbox(world, "new").folders["INBOX"]
+    folder.append(bare.replace(f"<{ANNA}>".encode(), b"<bela@rehearsal.example>"), now())
+    folder.append(bare, now())
+    (landed,) = await followed.until(of(CanaryLanded))
+    assert (landed.canary, landed.account) == (canary, ANNA) and 0 <= landed.latency_ms < 10_000
+    assert [m.origin for m in followed.of(Mail) if canary in m.message_id] == ["canary"]
     await followed.stop()
 
 

@@ -134,6 +134,24 @@ ARRIVALS = {
         ["Received: from pop.example [203.0.113.4] by mx1.new.example with POP3 (fetchmail) for <a@b>"],
         ("unknown", None, None),
     ),
+    "fetched, and handed over on loopback": (
+        "old",
+        ["Received: from localhost (localhost [127.0.0.1]) by mail.old.example (Postfix) with ESMTP id F",
+         "Received: from pop.isp.example [203.0.113.4] by localhost with POP3 (fetchmail-6.4) for <a@b>"],
+        ("unknown", "127.0.0.1", "F"),
+    ),
+    "late, from the provider's own spool": (
+        "old",
+        ["Received: from spool.old.example ([192.0.2.33]) by mail.old.example with ESMTP id L",
+         OUTSIDE.format(by="spool.old.example")],
+        ("outside", "192.0.2.33", "L"),
+    ),
+    "forwarded back by new": (
+        "old",
+        ["Received: from mx1.new.example ([198.51.100.20]) by mail.old.example with ESMTP id R",
+         OUTSIDE.format(by="mx1.new.example")],
+        ("outside", "198.51.100.20", "R"),
+    ),
     "no trace": ("new", ["Subject: x"], ("unknown", None, None)),
 }  # fmt: skip
 
@@ -171,6 +189,33 @@ def test_one_organisation_on_both_sides_is_told_apart_by_names_alone() -> None:
     new.learn("localhost")
     assert new.mine("node9.hosting.example") and not new.mine("cp1.hosting.example")
     assert not new.mine("localhost")
+
+
+def test_a_host_under_another_name_is_known_by_its_addresses() -> None:
+    """A rental host's exchange bears the customer's name; the machine behind it has one of its own."""
+    asked: list[str] = []
+
+    def lookup(name: str) -> list[str]:
+        asked.append(name)
+        return {"sv9.rental.example": ["198.51.100.20"], "sv1.former.example": ["192.0.2.99"]}.get(name, [])
+
+    place = Place(["mail.a.example"], ["198.51.100.20"], ["mail.old.example"], ["192.0.2.10"], lookup)
+    for name, origin in (
+        ("sv9.rental.example", "outside"), ("sv1.former.example", "unknown"), ("mail.old.example", "unknown"),
+        ("localhost", "unknown"), ("nowhere.example", "unknown"),
+    ):  # fmt: skip
+        raw = f"{OUTSIDE.format(by=name)}\r\nMessage-ID: <1@b.example>\r\n".encode()
+        for _ in range(2):
+            seen = observe(raw, now(), "INBOX", "new", ANNA, place, Signer(KEY))
+            assert isinstance(seen, Mail) and seen.origin == origin, name
+    assert asked == ["sv9.rental.example", "sv1.former.example", "nowhere.example"]
+
+
+def test_what_a_nameless_old_host_passes_on_is_no_sender_s_own_choice() -> None:
+    new = Place(["mx1.new.example"], [], ["mail.old.example"], [])
+    relayed = RELAYED.replace("mx2.new.example", "mx1.new.example")
+    assert arrival(fields(relayed.encode()), new).origin == "unknown"
+    assert arrival(fields(OUTSIDE.format(by="mx1.new.example").encode()), new).origin == "outside"
 
 
 def test_only_the_side_s_own_authentication_results_count() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from probes.observation import Coverage, Mail, Observation, to_ms
-from probes.oldhost.postfix import PostfixLog
+from probes.oldhost.reader import MailLog
 
 LAB = Path(__file__).parent / "lab"
 WRITTEN = to_ms(datetime(2026, 11, 22, 22, tzinfo=UTC))  # soon after the lab's logs were
@@ -19,8 +19,8 @@ def canary(message_id: str) -> str | None:
     return "c-1" if message_id.startswith("<canary.") else None
 
 
-def parser(domain: str = "example.com.") -> PostfixLog:
-    return PostfixLog(domain, canary, own=[OLD], zone="UTC")
+def parser(domain: str = "example.com.") -> MailLog:
+    return MailLog(domain, canary, own=[OLD], zone="UTC")
 
 
 def log(*said: str | tuple[float, str], start: datetime = T0) -> list[bytes]:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from probes.observation import Mail, Observation
-from probes.oldhost.postfix import PostfixLog
+from probes.oldhost.reader import MailLog
 from tests.oldhost.loglines import LAB, WRITTEN, facts, hits, mails, parser, unread
 
 LOGS = ("postfix-short.syslog.log", "postfix-long.syslog.log", "postfix-short.rfc3339.log")
@@ -37,7 +37,7 @@ def lines(name: str) -> list[bytes]:
     return (LAB / name).read_bytes().splitlines()
 
 
-def read(log: PostfixLog, name: str) -> list[Observation]:
+def read(log: MailLog, name: str) -> list[Observation]:
     return log.feed(lines(name), WRITTEN) + log.flush()
 
 

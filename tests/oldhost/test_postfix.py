@@ -368,7 +368,7 @@ def test_messages_in_flight_are_bounded_and_those_given_up_are_still_told() -> N
     for number in range(25_000):
         seen += reading.feed(log(*outside(f"{number:010X}", f"<{number}@x>")[:3]), WRITTEN)
     assert reading.evicted == 5_000 == len(hits(seen))  # their recipients were never shown
-    assert len(reading.state()["messages"]) == 20_000
+    assert len(reading.state()["postfix"]["messages"]) == 20_000
 
 
 def test_a_state_from_elsewhere_is_refused_whole() -> None:

@@ -53,11 +53,20 @@ def woven(messages: list[list[str]], chance: random.Random) -> list[str]:
     return said
 
 
-def told(lines: list[bytes], sizes: list[int], by_sieve: bool) -> tuple[list[Any], int, list[Any]]:
+# Written so much later that nothing before it can have a part still to come.
+LATER = b"2026-11-22T21:50:00.000000+00:00 oldhost postfix/anvil[7]: statistics: max cache size 1"
+
+
+def told(
+    lines: list[bytes], sizes: list[int], by_sieve: bool, late: bool = False
+) -> tuple[list[Any], int, list[Any]]:
     reading, seen, at = parser(), [], 0
     for size in [*sizes, len(lines)]:
         batch = lines[at : at + size]
-        seen += reading.feed(batch if by_sieve else iter(batch), WRITTEN)
+        if late and at + size >= len(lines):
+            batch.append(LATER)
+        text = b"".join(line + b"\n" for line in batch)
+        seen += reading.feed_text(text, WRITTEN) if by_sieve else reading.feed(iter(batch), WRITTEN)
         at += size
     seen += reading.flush()
     return facts(seen), unread(seen), [(u.account, u.service, u.client) for u in seen if isinstance(u, Use)]
@@ -69,10 +78,11 @@ def told(lines: list[bytes], sizes: list[int], by_sieve: bool) -> tuple[list[Any
     sizes=st.lists(st.integers(1, 120), max_size=6),
     seed=st.integers(0, 1 << 30),
     garbled=st.lists(st.sampled_from(sorted(GARBLED)[1:]), max_size=2),
+    late=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
 def test_nothing_is_told_otherwise(
-    cases: list[str], others: int, sizes: list[int], seed: int, garbled: list[bytes]
+    cases: list[str], others: int, sizes: list[int], seed: int, garbled: list[bytes], late: bool
 ) -> None:
     chance = random.Random(seed)
     messages = [renamed(CASES[name][0], 1000 + n) for n, name in enumerate(cases)]
@@ -81,23 +91,25 @@ def test_nothing_is_told_otherwise(
     lines = log(*woven(messages, chance))
     for line in garbled:
         lines.insert(chance.randrange(len(lines) + 1), line)
-    before, module.LEAST_LINES = module.LEAST_LINES, 0  # type: ignore[misc]
+    before, module.LEAST_BYTES = module.LEAST_BYTES, 0  # type: ignore[misc]
     try:
-        assert told(lines, sizes, by_sieve=True) == told(lines, sizes, by_sieve=False)
+        assert told(lines, sizes, True, late) == told(lines, sizes, False, late)
     finally:
-        module.LEAST_LINES = before  # type: ignore[misc]
+        module.LEAST_BYTES = before  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["postfix-long.syslog.log", "postfix-short.rfc3339.log"])
 def test_a_real_log_is_told_the_same_cut_anywhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEAST_LINES", 0)
+    monkeypatch.setattr(module, "LEAST_BYTES", 0)
     lines = (LAB / name).read_bytes().splitlines()
     expected = told(lines, [], by_sieve=False)
     for cut in range(len(lines)):
         assert told(lines, [cut], by_sieve=True) == expected
+        assert told(lines, [cut], True, late=True) == told(lines, [cut], False, late=True)
 
 
 def test_what_concerns_nobody_here_is_left_out() -> None:
     lines = log(*(line for number in range(500) for line in other(number)))
     mine = log(*outside("10B4E3D5BD"), to("10B4E3D5BD", "bob@example.com", SENT), gone("10B4E3D5BD"))
-    assert sieve(lines[:2000] + mine + lines[2000:], (b"example.com",), set) == mine
+    text = b"".join(line + b"\n" for line in lines[:2000] + mine + lines[2000:])
+    assert sieve(text, (b"example.com",), set) == mine

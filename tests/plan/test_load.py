@@ -13,6 +13,7 @@ from monitor.plan.load import check, examine, journal_of, load
 from monitor.plan.mistakes import Wrong
 from monitor.plan.template import Known, write
 from monitor.plan.values import domain, duration, endpoint, mailbox, mx, name, secret
+from probes.logsource import Files
 from probes.service import Service
 
 GOOD = """\
@@ -107,7 +108,8 @@ def test_every_part_of_a_plan_is_read(folder: Path) -> None:
         "192.0.2.11",
     )
     assert (imap.tls_name, imap.verify) == ("initial.sakura.example.", False)
-    assert plan.old.log and (plan.old.log.path, plan.old.log.zone) == (folder / "mail.log", "Asia/Tokyo")
+    assert plan.old.log and plan.old.log.source == Files(folder / "mail.log")
+    assert plan.old.log.zone == "Asia/Tokyo"
     assert plan.new.submission and (plan.new.submission.port, plan.new.submission.tls) == (465, "implicit")
     assert plan.new.imap and plan.new.imap.port == 143
     assert plan.expected_mx == ("10 a.mail.new.example.",)
@@ -365,6 +367,7 @@ def test_a_template_of_all_that_is_known_is_a_plan_without_a_mistake(tmp_path: P
         new_mx=("mx1.new.example", "mx2.new.example"),
         old_imap="mail.example.jp:993",
         new_imap="[2001:db8::1]:143",
+        old_pop3="pop.example.jp:995",
         old_submission="mail.example.jp:587",
         ttl=3600,
         new_submission="mx1.new.example:465",
@@ -379,6 +382,8 @@ def test_a_template_of_all_that_is_known_is_a_plan_without_a_mistake(tmp_path: P
         "via-new",
         "mx",
     )
+    assert plan.old.pop3 and (plan.old.pop3.port, plan.old.pop3.tls) == (995, "implicit")
+    assert plan.old.mailboxes == plan.old.imap and plan.old.protocol == "imap"  # POP3 is for who has no IMAP
     assert plan.new.imap and (plan.new.imap.host, plan.new.imap.tls) == ("2001:db8::1", "starttls")
 
 

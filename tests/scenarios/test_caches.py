@@ -331,3 +331,13 @@ def test_a_cap_on_what_is_shown_is_no_end() -> None:
     world = answers(watched(until=4185), told)
     assert "overstaying" not in habits(world, 4185)
     assert "overstaying" in habits(answers(world, [(t, t + 60) for t in range(4210, 4240, 7)]), 4240)
+
+
+def test_new_answers_of_the_others_do_not_show_that_a_nameless_cache_has_let_go() -> None:
+    """Two caches that give no names; one of them overstays, and each answers when it likes."""
+    told = [(3500, 3700), (3510, 4000), (4300, 4330)]
+    world = answers(watched(until=6000), told, OLD)
+    for at in range(4360, 4360 + 60 * 20, 60):
+        world.resolver(at, WHO, NEW, 600 - (at - 4360) % 600)
+    assert judged(world, 4550).code == "resolvers.overstaying"  # four new ones; one in 16 times by chance
+    assert judged(world, 5500).state == "met"

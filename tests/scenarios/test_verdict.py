@@ -138,6 +138,18 @@ def test_a_ttl_lowered_too_late_keeps_its_old_longer_horizon() -> None:
     assert found.eta is not None and found.eta.day == 21  # first sight + the default of a day
 
 
+def test_a_ttl_that_was_seen_being_lowered_explains_the_life_that_resolvers_still_show() -> None:
+    world = World()
+    for t in range(0, 1500, 30):
+        for address in world.plan["authorities"]:
+            world.authority(t, address, OLD if t < 600 else NEW, 900 if t < 60 else 60)
+    world.resolver(100, "8.8.8.8", OLD, 850)  # fetched at 50 s, when 900 s were given
+    assert finding(last(world), "horizon").args["since"].minute == 16  # 60 s + 900 s
+    world.resolver(101, "9.9.9.9", OLD, 880)  # runs out later than anything that was seen may
+    found = finding(last(world), "horizon")
+    assert found.eta is not None and found.eta.day == 21
+
+
 def test_a_dark_authority_that_last_served_old_holds_the_horizon_while_delegated() -> None:
     world = cutover(World(), skip=["authority:203.0.113.2"]).authority(5, "203.0.113.2", OLD)
     world.operator(6, "waive", "authority:203.0.113.2")

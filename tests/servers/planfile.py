@@ -45,6 +45,7 @@ hints = ["{root}"]
 [canaries]
 routes = {routes}
 sender = "canary@watch.monitor.example"
+daily = 1000000
 
 [policy]
 quiet_for = {quiet_for}

@@ -84,7 +84,7 @@ async def play(stage: Stage, plan: Path) -> Played:
             stage.secondary_catches_up()
             await watch.verdict("draining")
             await trapped(journal)
-            relayed = await let_go(stage, writing)
+            relayed = await let_go(stage, writing, plan)
             await watch.verdict("safe")
             await writing.stop()
             code = await watch.stop()
@@ -101,7 +101,7 @@ async def trapped(journal: Path) -> None:
     raise AssertionError(f"the trap is never told: {said}")
 
 
-async def let_go(stage: Stage, writing: Writing) -> list[Sent]:
+async def let_go(stage: Stage, writing: Writing, plan: Path) -> list[Sent]:
     """Old passes the domain on, what it had kept is copied, the colleague's mail program is set to new.
     Returns what it relayed."""
     before = len(stage.post.truth.taken_by(stage.old))
@@ -111,9 +111,19 @@ async def let_go(stage: Stage, writing: Writing) -> list[Sent]:
     sent = stage.post.truth.sent
     await until(lambda: sent[-1].submitted and sent[-1].address in stage.new.addresses, "through new")
     await until(lambda: stage.old_mta.waiting() == 0, "old's queue is empty")
-    stage.copy()
+    await rescued(plan)
+    stage.copy()  # the mail of before the change
     there = set(ids(stage.old))
     return [s for s in stage.post.truth.taken_by(stage.old) if s.message_id not in there]
+
+
+async def rescued(plan: Path) -> None:
+    """What old kept since the change, by the command and beside the watch."""
+    said = await mxcutover("rescue", str(plan), "--json")
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert any(row["outcome"] == "copied" for row in rows), rows
+    assert {row["outcome"] for row in rows} <= {"copied", "there"} and not any(row["detail"] for row in rows)
+    await mxcutover("rescue", str(plan))  # once more, and nothing is there twice
 
 
 async def somebody_found_new(stage: Stage) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from monitor.plan.model import Account, Cadence, CutoverPlan, Host, LogSource
 from monitor.watch.asking import Delegated, Server, Sight, Target, Tell
+from probes.logsource import Files
 from probes.observation import (
     AuthorityAnswer,
     CanaryLanded,
@@ -18,8 +19,10 @@ from probes.observation import (
     Mail,
     Observation,
     Policy,
+    Queue,
     ResolverAnswer,
     Side,
+    Skip,
     now,
 )  # fmt: skip
 from probes.service import Service
@@ -35,7 +38,7 @@ def plan(**changes: Any) -> CutoverPlan:
         "domain": "example.jp.",
         "old": Host(
             mx=("mail.example.jp.",), addresses=("192.0.2.10",), submission=service, imap=service,
-            log=LogSource(path=Path("mail.log")),
+            log=LogSource(source=Files(Path("mail.log"))),
         ),
         "new": Host(mx=("mx1.new.example.",), addresses=("198.51.100.20",), submission=service, imap=service),
         "expected_mx": (NEW,),
@@ -152,6 +155,15 @@ class World:
         for number in range((position or 0) + 1, self.lines + 1):
             await asyncio.sleep(0.002)
             yield [mail(number)], ("log:old", number)
+
+    async def queue(self) -> Queue | Skip:
+        self._count("queue")
+        if "queue" in self.silent:
+            return Skip(at=now(), subject="queue:old", reason="postqueue ended with status 69")
+        return Queue(at=now(), side="old", messages=2, oldest_at=now())
+
+    def sent(self, seen: CanarySent) -> None:
+        self.asked["sent"] += 1
 
     async def close(self) -> None:
         self.closed = True

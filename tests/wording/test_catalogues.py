@@ -20,6 +20,8 @@ from monitor.wording import (
     dns_en,
     dns_ja,
     en,
+    explain_en,
+    explain_ja,
     ja,
     rehearsal_en,
     rehearsal_ja,
@@ -35,6 +37,7 @@ PAIRS = {
     "report": (report_en.REPORT, report_ja.REPORT),
     "rehearsal": (rehearsal_en.REHEARSAL, rehearsal_ja.REHEARSAL),
     "dns": (dns_en.DNS, dns_ja.DNS),
+    "explain": (explain_en.EXPLAIN, explain_ja.EXPLAIN),
     "ui": (ui_en.UI, ui_ja.UI),
 }
 _JAPANESE = re.compile("[\u3040-\u30ff\u3400-\u9fff]")

@@ -1,0 +1,1 @@
+"""Taking the canaries out of the mailboxes again, and nothing else."""
