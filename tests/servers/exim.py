@@ -85,8 +85,8 @@ class Exim:
     """``selector``: a line for its configuration that says what it logs beyond the default."""
 
     def __init__(
-        self, shared: Path, address: str, certificate: Path, users: tuple[str, ...], login: str, password: str,
-        zone: str, selector: str = "",
+        self, shared: Path, address: str, certificate: Path, users: tuple[str, ...], login: str,
+        password: str, zone: str, selector: str = "",
     ) -> None:  # fmt: skip
         self.address = address
         self._home = home = shared / "exim"

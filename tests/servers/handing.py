@@ -64,7 +64,8 @@ def _handed(
     taken = [to for to, (code, _) in zip(everybody, answers, strict=True) if code == 250]
     if not taken:
         raise smtplib.SMTPRecipientsRefused(dict(zip(everybody, answers, strict=True)))
-    letter = f"From: {sender}\r\nTo: {everybody[0]}\r\nMessage-ID: <{hash(smtp)}@outside.example>\r\n\r\n{text}\r\n"
+    head = f"From: {sender}\r\nTo: {everybody[0]}\r\nMessage-ID: <{hash(smtp)}@outside.example>\r\n"
+    letter = f"{head}\r\n{text}\r\n"
     code, said = smtp.data(letter)
     found = _QUEUED.search(said)
     assert code == 250 and found, (code, said)
