@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from monitor.evidence.dns import Dns
 from monitor.evidence.mail import MailFacts
 from monitor.evidence.names import canonical
@@ -19,8 +21,12 @@ from probes.observation import (
     Queue,
     ResolverAnswer,
     Use,
+    Watcher,
     to_ms,
 )
+
+_JUMPED = re.compile(r"\+(\d{1,9}(?:\.\d{1,3})?) s\b")  # by how much, as a watch tells it
+MOST_JUMPS = 1000
 
 
 class Evidence:
@@ -42,6 +48,7 @@ class Evidence:
         self.last_at: int | None = None
         self.use: dict[tuple[str, str, str], int] = {}
         self.queue: dict[str, tuple[int, int, int]] = {}
+        self.jumps: list[tuple[int, int]] = []  # of the watcher's clock ahead: to when, and how far
         self._served_new = False
         self._rolled_back = False  # by word: new answers that are still out are no new change
 
@@ -91,11 +98,30 @@ class Evidence:
             case Use():
                 key = (seen.side, seen.account, seen.service)
                 self.use[key] = max(self.use.get(key, 0), to_ms(seen.seen_at))
+            case Watcher():
+                return self._clock(seen, at)
             case Queue():
                 self.queue[seen.side] = (at, seen.messages, to_ms(seen.oldest_at))
             case _:
                 pass
         return 0
+
+    def _clock(self, seen: Watcher, at: int) -> int:
+        """A clock that was set ahead: the time that it passed over was no time, for caches as for quiet."""
+        ahead = _JUMPED.search(seen.detail) if seen.event == "clock" else None
+        if ahead is None or len(self.jumps) >= MOST_JUMPS:
+            return 0
+        by = int(float(ahead[1]) * 1000)
+        self.jumps.append((at, by))
+        self.mail.void(at - by, at)
+        return ALL
+
+    def shifted(self, end: int, said: int) -> int:
+        """When an end that was announced at ``said`` really comes, by the clock as it is now; in ms."""
+        for at, by in self.jumps:
+            if said <= at - by < end:
+                end += by
+        return end
 
     def _replan(self, plan: Plan, at: int) -> None:
         """A server that is delegated no longer stops handing out old data, for the horizon, now."""

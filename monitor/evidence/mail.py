@@ -107,6 +107,7 @@ class MailFacts:
         self.covered: dict[str, Intervals] = {}
         self.unread: dict[str, Intervals] = {}
         self.live_log: dict[str, Intervals] = {}
+        self._void = Intervals()  # what the watcher's clock passed over
         self.accounts: dict[tuple[str, str], tuple[int, str, str]] = {}
         self.skew_ms = 0
         self._joins = Joins()
@@ -121,7 +122,7 @@ class MailFacts:
         """A copy that shares what nothing changes: the messages themselves, their keys and times."""
         new = copy(self)
         for name, value in vars(self).items():
-            if name in ("canaries", "_routes", "covered", "unread", "live_log", "_union"):
+            if name in ("canaries", "_routes", "covered", "unread", "live_log", "_union", "_void"):
                 setattr(new, name, deepcopy(value, memo))
             elif name in ("boxes", "_wanted"):
                 setattr(new, name, {key: list(times) for key, times in value.items()})
@@ -354,7 +355,14 @@ class MailFacts:
     def _clean(self, source: str) -> Intervals:
         covered = self.covered.get(source, Intervals())
         unread = self.unread.get(source)
+        covered = covered.minus(self._void) if self._void else covered
         return covered.minus(unread) if unread else covered
+
+    def void(self, begin: int, end: int) -> None:
+        """No time has passed between these: nothing was covered, whatever says so."""
+        self._void.add(begin, end)
+        self.covered_version += 1
+        self.lowest = 0
 
     def any_watch(self, side: str) -> Intervals:
         """Time in which at least one source of this side was watched."""

@@ -108,7 +108,7 @@ def horizon(c: Context) -> Finding:
     instants: list[int] = []
     open_runs: list[str] = []
     for address, known in c.evidence.dns.authorities.items():
-        _authority_instants(address, known, instants, open_runs)
+        _authority_instants(c, address, known, instants, open_runs)
     open_runs.extend(_missing_here(c))
     if open_runs:
         return found("horizon", "unmet", "served", server=min(open_runs))
@@ -123,17 +123,21 @@ def horizon(c: Context) -> Finding:
     return found("horizon", "met", "met", since=when(c.horizon))
 
 
-def _authority_instants(address: str, known: Authority, instants: list[int], open_runs: list[str]) -> None:
+def _authority_instants(
+    c: Context, address: str, known: Authority, instants: list[int], open_runs: list[str]
+) -> None:
     """Caches may have fetched an old answer until the address was next seen to serve something else; also
     a planned host's old address from its own zone's servers, which are none of the domain's."""
     absent = (run for runs in known.absent.values() for run in runs)
-    instants.extend(run.ended + run.ttl_ms for run in (*known.moved, *absent) if run.ended is not None)
+    over = [run for run in (*known.moved, *absent) if run.ended is not None]
     for runs in known.runs.values():
         for run in runs:
             if run.ended is not None:
-                instants.append(run.ended + run.ttl_ms)
+                over.append(run)
             else:
                 open_runs.append(address)
+    ends = ((run.ended, run.ttl_ms) for run in over if run.ended is not None)
+    instants.extend(c.evidence.shifted(ended + ttl, ended) for ended, ttl in ends)
 
 
 def _missing_here(c: Context) -> list[str]:
@@ -159,7 +163,8 @@ def _unseen_old(c: Context, instants: list[int]) -> bool:
     firsts = [k.first_new for k in c.evidence.dns.authorities.values() if k.first_new is not None]
     if c.policy.old_ttl is None or not firsts:
         return False
-    instants.append(max(firsts) + int(c.policy.old_ttl * 1000))
+    first = max(firsts)
+    instants.append(c.evidence.shifted(first + int(c.policy.old_ttl * 1000), first))
     return True
 
 
@@ -170,13 +175,20 @@ def _lowered_late(c: Context) -> list[int]:
         return []
     old_ttl = 86400.0 if c.policy.old_ttl is None else c.policy.old_ttl
     suspect = c.policy.old_ttl is not None or c.evidence.dns.resolver_outlived
-    return [first + int(old_ttl * 1000)] if suspect and change - first < old_ttl * 1000 else []
+    end = c.evidence.shifted(first + int(old_ttl * 1000), first)
+    return [end] if suspect and change - first < old_ttl * 1000 else []
 
 
 def _resolver_instants(c: Context) -> list[int]:
     judged, _ = c.split("resolver", c.plan.resolvers)
     known = (c.evidence.dns.resolvers.get(r) for r in judged)
-    return [k.old_until for k in known if k is not None and k.old_until]
+    return [c.evidence.shifted(k.old_until, _announced(k)) for k in known if k is not None and k.old_until]
+
+
+def _announced(known: Resolver) -> int:
+    """When the latest end of an old answer was told; 0 where a later answer has taken its place."""
+    last = known.last_old
+    return last.at if last is not None and last.expires >= known.old_until else 0
 
 
 def resolvers(c: Context) -> Finding:

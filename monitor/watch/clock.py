@@ -12,12 +12,16 @@ TICK = 1.0
 JUMP = 2.0  # seconds; NTP's slewing stays far below
 
 
-class Clock:
-    """Compares the wall clock with the monotonic one. A suspended machine shows as a jump forward."""
+def _steady() -> float:
+    """Seconds that goes on counting while the machine sleeps, where there is such a clock: sleep is time."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
-    def __init__(
-        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
-    ) -> None:
+
+class Clock:
+    """Compares the wall clock with the one that nobody sets."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _steady) -> None:
         self._wall, self._steady = wall, steady
         self._offset = wall() - steady()
 

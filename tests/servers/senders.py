@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import ssl
@@ -172,8 +173,11 @@ async def _answer(resolver: str, name: str, kind: str) -> list[Any]:
 
 
 class Writing:
-    """Everybody writes, each at a pace of their own, until cancelled. ``colleague_at`` is the host that the
-    colleague's mail program is set to, None while the colleague is away; letters go to its users in turn."""
+    """``async with Writing(…) as writing: …``: everybody writes, each at a pace of their own, until ``stop``.
+    ``colleague_at`` is the host that the colleague's mail program is set to, None while the colleague is
+    away; letters go to ``users`` in turn. Letters that are under way are handed over to their
+    ends: a cancellation may be lost on the way (asyncio.wait_for before Python 3.12, in
+    the libraries that send and ask)."""
 
     def __init__(
         self, post: Post, colleague_at: MailHost | None, pause: float, users: Sequence[str] = USERS
@@ -182,35 +186,44 @@ class Writing:
         self._post = post
         self._pause = pause
         self._recipients = cycle(users)
+        self._over = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for sender in self._post.outsiders:
-                group.create_task(self._outside(sender))
-            group.create_task(self._colleague())
+    async def __aenter__(self) -> Writing:
+        everybody = [*map(self._outside, self._post.outsiders), self._colleague()]
+        self._tasks = [asyncio.create_task(one) for one in everybody]
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Returns when nobody writes any more. Raises what one of them died of."""
+        self._over.set()
+        await asyncio.gather(*self._tasks)
 
     async def _outside(self, sender: Outsider) -> None:
-        while True:
-            await self._rest()
+        while await self._rested(self._pause * random.uniform(0.5, 1.5)):
             await self._until_taken(sender, next(self._recipients))
 
     async def _until_taken(self, sender: Outsider, recipient: str) -> None:
         """As an MTA does: again after a while, by what DNS says then; never after a 5xx."""
-        while True:
+        taken = False
+        while not taken:
             try:
                 await self._post.outside(sender, recipient)
-                return
+                taken = True
             except aiosmtplib.SMTPResponseException as error:
                 if error.code >= 500:
                     self._post.truth.refused.append(f"{sender.name}: {error.code} {error.message}")
                     return
             except (aiosmtplib.SMTPException, OSError):
                 pass
-            await asyncio.sleep(RETRY_PAUSE)
+            if not taken and not await self._rested(RETRY_PAUSE):
+                return
 
     async def _colleague(self) -> None:
-        while True:
-            await self._rest()
+        while await self._rested(self._pause * random.uniform(0.5, 1.5)):
             if (host := self.colleague_at) is None:
                 continue
             try:
@@ -218,5 +231,9 @@ class Writing:
             except (aiosmtplib.SMTPException, OSError) as error:
                 self._post.truth.refused.append(f"submission to {host.name}: {error}")
 
-    async def _rest(self) -> None:
-        await asyncio.sleep(self._pause * random.uniform(0.5, 1.5))
+    async def _rested(self, seconds: float) -> bool:
+        """After this time, or as soon as it is over; whether to go on."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        return not self._over.is_set()

@@ -72,9 +72,7 @@ async def test_a_cutover_is_watched_from_before_to_safe(stage: Stage, tmp_path: 
 
 async def play(stage: Stage, plan: Path) -> Played:
     truth, journal = stage.post.truth, plan.with_name("cutover.journal")
-    writing = Writing(stage.post, stage.old, PAUSE)
-    sending = asyncio.create_task(writing.run())
-    try:
+    async with Writing(stage.post, stage.old, PAUSE) as writing:
         await letters_sent(truth, HISTORY)
         async with watching(plan) as watch:
             await watch.verdict("before")
@@ -88,12 +86,9 @@ async def play(stage: Stage, plan: Path) -> Played:
             await trapped(journal)
             relayed = await let_go(stage, writing, plan)
             await watch.verdict("safe")
-            sending.cancel()
+            await writing.stop()
             code = await watch.stop()
             return Played(truth=truth, watch=watch, code=code, journal=journal, relayed=relayed)
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
 
 
 async def trapped(journal: Path) -> None:

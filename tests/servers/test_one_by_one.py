@@ -15,6 +15,7 @@ from probes.observation import Mail, Observation
 from tests.servers.daemon import needs
 from tests.servers.host import USERS
 from tests.servers.planfile import write_plan
+from tests.servers.play import copied_until_safe, watched
 from tests.servers.senders import Writing
 from tests.servers.stage import PROGRAMS, Stage
 from tests.servers.test_cutover import (
@@ -45,13 +46,11 @@ def stage() -> Iterator[Stage]:
 
 async def test_fifty_accounts_move_one_by_one(stage: Stage, tmp_path: Path) -> None:
     plan = write_plan(stage, tmp_path, TTL)
-    writing = Writing(stage.post, stage.old, PAUSE, PEOPLE)
-    sending = asyncio.create_task(writing.run())
     truth, journal = stage.post.truth, plan.with_name("cutover.journal")
-    try:
+    async with Writing(stage.post, stage.old, PAUSE, PEOPLE) as writing:
         await letters_sent(truth, 20)
         async with watching(plan) as watch:
-            await watch.verdict("before")
+            await watched(watch)
             await letters_sent(truth, 40)
             await everybody_moves(stage)
             writing.colleague_at = stage.new
@@ -59,15 +58,9 @@ async def test_fifty_accounts_move_one_by_one(stage: Stage, tmp_path: Path) -> N
             stage.change_mx()
             await somebody_found_new(stage)
             stage.secondary_catches_up()
-            await watch.verdict("draining")
-            await asyncio.to_thread(stage.copy)
-            await watch.verdict("safe")
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            await copied_until_safe(stage, watch)
+            await writing.stop()
             code = await watch.stop()
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
     there = set(ids(stage.old))
     relayed = [sent for sent in truth.taken_by(stage.old) if sent.message_id not in there]
     played = Played(truth=truth, watch=watch, code=code, journal=journal, relayed=relayed)

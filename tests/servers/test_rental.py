@@ -4,7 +4,6 @@ provider keeps the domain and the mailboxes until the contract ends; quiet is wh
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from probes.observation import CanaryLanded, CanarySent, Coverage, Mail, Observa
 from tests.servers.daemon import needs
 from tests.servers.host import USERS
 from tests.servers.planfile import write_plan
+from tests.servers.play import copied_until_safe, watched
 from tests.servers.senders import Writing
 from tests.servers.stage import PROGRAMS, Stage
 from tests.servers.test_cutover import (
@@ -46,25 +46,18 @@ def stage() -> Iterator[Stage]:
 async def test_fifty_mailboxes_alone_prove_that_a_rental_host_is_quiet(stage: Stage, tmp_path: Path) -> None:
     plan = write_plan(stage, tmp_path, TTL, ROUTES, log=False)
     truth, journal = stage.post.truth, plan.with_name("cutover.journal")
-    sending = asyncio.create_task(Writing(stage.post, None, PAUSE, PEOPLE).run())
-    try:
+    async with Writing(stage.post, None, PAUSE, PEOPLE) as writing:
         await letters_sent(truth, 60)
         async with watching(plan) as watch:
-            await watch.verdict("before")
+            await watched(watch)
             await letters_sent(truth, 75)
             await mxcutover("cutover", "-j", str(journal))
             stage.change_mx()
             await somebody_found_new(stage)
             stage.secondary_catches_up()
-            await watch.verdict("draining")
-            await asyncio.to_thread(stage.copy)
-            await watch.verdict("safe")
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            await copied_until_safe(stage, watch)
+            await writing.stop()
             code = await watch.stop()
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
     assert watch.verdicts == ORDER and code == 0, str(watch)
     played = Played(truth=truth, watch=watch, code=code, journal=journal, relayed=[])
     seen = await recorded(played, tmp_path)

@@ -7,7 +7,6 @@ same move, with one canary key: one plans the route ``via-old``, the other does 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from tests.servers.daemon import needs
 from tests.servers.planfile import write_plan
+from tests.servers.play import copied_until_safe, watched
 from tests.servers.senders import Writing
 from tests.servers.stage import PROGRAMS, Stage
 from tests.servers.test_cutover import letters_sent, somebody_found_new, until
@@ -39,30 +39,27 @@ def stage() -> Iterator[Stage]:
 async def test_the_trap_is_found_by_via_old_and_by_nothing_else(stage: Stage, tmp_path: Path) -> None:
     plans = [planned(stage, tmp_path / name, routes) for name, routes in
              (("with", ("via-old", *WITHOUT)), ("without", WITHOUT))]  # fmt: skip
-    sending = asyncio.create_task(Writing(stage.post, None, PAUSE, stage.old.users).run())
-    try:
-        async with watching(plans[0]) as careful, watching(plans[1]) as careless:
-            for watch in (careful, careless):
-                await watch.verdict("before")
-            await letters_sent(stage.post.truth, 15)
-            for plan in plans:
-                await mxcutover("cutover", "-j", str(journal(plan)))
-            stage.change_mx()
-            await somebody_found_new(stage)
-            stage.secondary_catches_up()
-            await until(lambda: stage.old_mta.waiting() == 0, "old's queue is empty")
-            await asyncio.sleep(TTL)
-            stage.copy()
-            await careless.verdict("safe")
-            await careful.until(others_are_met, "all but the canaries are met")
-            assert careful.verdicts == ["before", "propagating", "draining"], str(careful)
-            await the_trap_is_named(plans[0])
-            stage.old_mta.relay(stage.addresses.new[0])
-            await careful.verdict("safe")
-            assert await careful.stop() == await careless.stop() == 0
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
+    async with (
+        Writing(stage.post, None, PAUSE, stage.old.users),
+        watching(plans[0]) as careful,
+        watching(plans[1]) as careless,
+    ):
+        for watch in (careful, careless):
+            await watched(watch)
+        await letters_sent(stage.post.truth, 15)
+        for plan in plans:
+            await mxcutover("cutover", "-j", str(journal(plan)))
+        stage.change_mx()
+        await somebody_found_new(stage)
+        stage.secondary_catches_up()
+        await until(lambda: stage.old_mta.waiting() == 0, "old's queue is empty")
+        await copied_until_safe(stage, careless)
+        await careful.until(others_are_met, "all but the canaries are met")
+        assert careful.verdicts == ["before", "propagating", "draining"], str(careful)
+        await the_trap_is_named(plans[0])
+        stage.old_mta.relay(stage.addresses.new[0])
+        await careful.verdict("safe")
+        assert await careful.stop() == await careless.stop() == 0
 
 
 def planned(stage: Stage, directory: Path, routes: tuple[str, ...]) -> Path:
