@@ -85,8 +85,8 @@ class Exim:
     """``selector``: a line for its configuration that says what it logs beyond the default."""
 
     def __init__(
-        self, shared: Path, address: str, certificate: Path, users: tuple[str, ...], login: str, password: str,
-        zone: str, selector: str = "",
+        self, shared: Path, address: str, certificate: Path, users: tuple[str, ...], login: str,
+        password: str, zone: str, selector: str = "",
     ) -> None:  # fmt: skip
         self.address = address
         self._home = home = shared / "exim"
@@ -110,6 +110,9 @@ class Exim:
     def relay(self, to: str, port: int) -> None:
         """From now on pass the domain's mail on."""
         (self._home / "moved").write_text(f"{to}::{port}")
+
+    def close(self) -> None:
+        """The end of its log, when the daemon has stopped: nothing to do."""
 
     def _greets(self) -> bool:
         with Client(self.address, SMTP) as smtp:
