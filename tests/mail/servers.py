@@ -18,7 +18,9 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serving(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def serving(
+    talk: Talk, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[int]:
     """A server that does ``talk`` with each client; its port. Ended clients are no fault of the test."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -32,7 +34,7 @@ async def serving(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncIte
         finally:
             writer.transport.abort()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, host, 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

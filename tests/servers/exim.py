@@ -111,6 +111,9 @@ class Exim:
         """From now on pass the domain's mail on."""
         (self._home / "moved").write_text(f"{to}::{port}")
 
+    def close(self) -> None:
+        """The end of its log, when the daemon has stopped: nothing to do."""
+
     def _greets(self) -> bool:
         with Client(self.address, SMTP) as smtp:
             return smtp.noop()[0] == 250

@@ -64,9 +64,8 @@ def _handed(
     taken = [to for to, (code, _) in zip(everybody, answers, strict=True) if code == 250]
     if not taken:
         raise smtplib.SMTPRecipientsRefused(dict(zip(everybody, answers, strict=True)))
-    head = f"From: {sender}\r\nTo: {everybody[0]}\r\nMessage-ID: <{hash(smtp)}@outside.example>\r\n"
-    letter = f"{head}\r\n{text}\r\n"
-    code, said = smtp.data(letter)
+    lines = (f"From: {sender}", f"To: {everybody[0]}", f"Message-ID: <{id(smtp)}@outside.example>", "", text)
+    code, said = smtp.data("\r\n".join(lines) + "\r\n")
     found = _QUEUED.search(said)
     assert code == 250 and found, (code, said)
     queue_id = (found[1] or found[2]).decode()

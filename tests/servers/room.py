@@ -24,7 +24,7 @@ UNPACKED = Path(__file__).parents[2] / ".servers" / "root"
 _ENTER = """\
 set -e
 mount -t overlay -o ro,lowerdir="$1/usr":/usr overlay "$2/usr"
-mount --rbind /dev "$2/dev"
+for device in null zero random urandom; do mount --bind "/dev/$device" "$2/dev/$device"; done
 mount --rbind /proc "$2/proc"
 mount --bind "$3" "$2$3"
 room=$2
@@ -62,6 +62,8 @@ class Room:
         for link in ("bin", "sbin", "lib", "lib64"):
             (self.root / link).symlink_to(f"usr/{link}")
         (self.root / "var/run").symlink_to("/run")
+        for device in ("null", "zero", "random", "urandom"):
+            self.device(device).touch()
         (self.root / "tmp").chmod(0o1777)
         self._people(users)
 
@@ -75,6 +77,7 @@ class Room:
         self.write("etc/group", group)
         self.write("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
         self.write("etc/hosts", "127.0.0.1 localhost\n")
+        self.write("etc/services", "smtp 25/tcp\n")
 
     def write(self, path: str, text: str, mode: int = 0o644, owner: int = 0) -> Path:
         """A file of the room's; its path outside."""
@@ -84,6 +87,10 @@ class Room:
         file.chmod(mode)
         os.chown(file, owner, owner)
         return file
+
+    def device(self, name: str) -> Path:
+        """Below ``/dev`` of the room; its path outside."""
+        return self.root / "dev" / name
 
     def folder(self, path: str, mode: int = 0o755, owner: int = 0, group: int | None = None) -> None:
         folder = self.root / path
