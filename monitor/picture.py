@@ -35,7 +35,6 @@ from monitor.snapshot import (
 from monitor.verdict import mail
 from monitor.verdict.context import Context
 from monitor.verdict.dns import resolver_state
-from monitor.verdict.ledger import ledger
 from monitor.verdict.model import Judgement
 from monitor.verdict.servers import remarks
 from probes.observation import from_ms, to_ms
@@ -90,7 +89,6 @@ def picture(
             WaiverRow(subject=s, reason=r, at=from_ms(at)) for s, (r, at) in evidence.waived_at.items()
         ),
         stragglers=tuple(_straggler(t) for t in mail.missing_on_new(c)),
-        senders=ledger(c),
         intercepted=chronicle.intercepted,
         last_old_mail=max(since, key=lambda r: r.accepted_at, default=None),
         quiet_since=_quiet_since(c, taken),

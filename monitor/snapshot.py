@@ -199,26 +199,6 @@ class WaiverRow(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-SenderState = Literal["new", "old", "silent", "overdue"]
-
-
-class SenderRow(Struct, frozen=True, kw_only=True):
-    """One earlier correspondent. ``before``: its letters before the change, ``gap`` seconds apart on
-    average; ``first_new``: first seen on new; ``last_old``: last seen on old since the change;
-    ``expected``: when it is due again. ``state``: where it was heard last since the change; silent, or
-    overdue."""
-
-    who: str
-    clients: tuple[str, ...]
-    before: int
-    gap: float
-    last_before: datetime
-    first_new: datetime | None
-    last_old: datetime | None
-    state: SenderState
-    expected: datetime
-
-
 class StragglerRow(Struct, frozen=True, kw_only=True):
     """A message that old took since the change and new lacks. ``message_id``: where it has none, its digest;
     where that is not known, its queue id; both of these stand beside it, as far as they are known."""
@@ -261,7 +241,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     coverage: tuple[CoverageRow, ...] = ()
     waivers: tuple[WaiverRow, ...] = ()
     stragglers: tuple[StragglerRow, ...] = ()
-    senders: tuple[SenderRow, ...] = ()  # earlier correspondents, the most frequent first
     last_old_mail: HitRow | None = None
     quiet_since: datetime | None = None
     quiet_seconds: float = 0

@@ -11,32 +11,30 @@ from msgspec import Struct
 from monitor.evidence.mail import Taken
 from monitor.explain.chosen import chosen
 from monitor.explain.trail import Trail
-from monitor.snapshot import SenderRow
 from monitor.verdict.context import Context
 from monitor.verdict.judge import Judge
-from monitor.verdict.ledger import ledger
 from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, RequirementName
 from probes.observation import Mail, Observation, Plan, Policy, to_ms
 
 
 class Explained(Struct, frozen=True, kw_only=True):
-    """One requirement: its state, what it takes (``needs`` and its figures), and what was seen."""
+    """One requirement: its state, and what was seen."""
 
     finding: Finding
-    needs: dict[str, Any]
     evidence: tuple[Observation, ...]
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """``at``: the instant that was asked about. ``lost``: what old took from then until ``until``, which a
-    server that is switched off would not have taken; ``elsewhere``: how many of them new has as well."""
+    """``at``: the instant that was asked about. ``needs``: the figures of what the requirements take.
+    ``lost``: what old took from then until ``until``, which a server that is switched off would not have
+    taken."""
 
     at: datetime
     until: datetime
     judgement: Judgement
+    needs: dict[str, Any]
     requirements: tuple[Explained, ...]
     lost: tuple[Mail, ...]
-    senders: tuple[SenderRow, ...] = ()
 
 
 def explain(observations: Iterable[Observation], at: datetime, names: Iterable[RequirementName] = ()) -> (
@@ -69,14 +67,13 @@ def _explained(
     judgement = judge.judge(to_ms(at))
     c = Context(judge.evidence, to_ms(at))
     c.horizon = None if judgement.horizon is None else to_ms(judgement.horizon)
-    needs = _needs(c.policy)
     requirements = tuple(
-        Explained(finding=finding, needs=needs, evidence=tuple(chosen(finding.name, c, trail)))
+        Explained(finding=finding, evidence=tuple(chosen(finding.name, c, trail)))
         for finding in judgement.findings if finding.name in names
     )  # fmt: skip
     return Explanation(
-        at=at, until=until, judgement=judgement, requirements=requirements,
-        senders=ledger(c), lost=lost(judge, trail, rest, at),
+        at=at, until=until, judgement=judgement, needs=_needs(c.policy), requirements=requirements,
+        lost=lost(judge, trail, rest, at),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 from monitor.explain.build import Explained, Explanation
 from monitor.glance.text import cells, fit, wrap
 from monitor.printable import printable
+from monitor.verdict.model import Finding
 from monitor.verdict.output import as_json
 from monitor.wording import SIGNS, Language, say, span
 from probes.observation import (
@@ -38,35 +39,42 @@ def lines(e: Explanation, language: Language, width: int, *, everything: bool) -
     yield from _told(f"{_moment(e.at)}  ", f"{e.judgement.verdict.upper()}: {verdict}", width)
     for one in e.requirements:
         yield ""
-        yield from _requirement(one, e, language, width, MOST if not everything else len(one.evidence))
+        yield from _requirement(one, e, language, width, None if everything else MOST)
     if e.until > e.at:
         yield ""
-        yield from _counterfactual(e, language, width, MOST_LOST if not everything else len(e.lost))
+        yield from _counterfactual(e, language, width, None if everything else MOST_LOST)
 
 
-def _requirement(one: Explained, e: Explanation, language: Language, width: int, most: int) -> Iterator[str]:
+def _requirement(
+    one: Explained, e: Explanation, language: Language, width: int, most: int | None
+) -> Iterator[str]:
     f = one.finding
     yield from _told(
         f"{SIGNS[f.state]} {f.state:<8}", f"{f.name}: {say(f.code, f.args, language, e.at)}", width
     )
-    for word, text in advice(one, language):
+    for word, text in advice(f, e, language):
         yield from _told(f"    {say(f'explain.{word}', {}, language)} ", text, width)
     if f.waived:
         yield from _told(
             f"    {say('explain.waived', {}, language)} ", ", ".join(map(printable, f.waived)), width
         )
-    for seen in one.evidence[:most]:
-        yield from _wrapped(seen, width)
-    if len(one.evidence) > most:
-        yield "    " + say("explain.more", {"count": len(one.evidence) - most}, language)
+    yield from _listed(one.evidence, language, width, most)
     if not one.evidence:
         yield "    " + say("explain.no_evidence", {}, language)
 
 
-def advice(one: Explained, language: Language) -> list[tuple[str, str]]:
-    """What it takes, when that may be, and what can be done now, each with its word."""
-    f = one.finding
-    told = [("needs", say(f"needs.{f.name}", one.needs, language))]
+def _listed(seen: Sequence[Observation], language: Language, width: int, most: int | None) -> Iterator[str]:
+    """At most so many of them, and how many more there are."""
+    shown = seen[:most]
+    for one in shown:
+        yield from _told(f"    {_moment(one.at)}  ", observed(one), width)
+    if len(seen) > len(shown):
+        yield "    " + say("explain.more", {"count": len(seen) - len(shown)}, language)
+
+
+def advice(f: Finding, e: Explanation, language: Language) -> list[tuple[str, str]]:
+    """What a requirement takes, when that may be, and what can be done now, each with its word."""
+    told = [("needs", say(f"needs.{f.name}", e.needs, language))]
     if f.state in ("unmet", "unknown"):
         if f.eta is not None:
             told.append(("eta", say("explain.by", {"eta": f"{_moment(f.eta)}"}, language)))
@@ -74,28 +82,26 @@ def advice(one: Explained, language: Language) -> list[tuple[str, str]]:
     return told
 
 
-def _counterfactual(e: Explanation, language: Language, width: int, most: int) -> Iterator[str]:
+def _counterfactual(e: Explanation, language: Language, width: int, most: int | None) -> Iterator[str]:
     args = {"at": _moment(e.at), "until": _moment(e.until), "count": len(e.lost)}
     yield from wrap(say("explain.lost" if e.lost else "explain.none_lost", args, language), width)
-    for seen in e.lost[:most]:
-        yield from _wrapped(seen, width)
-    if len(e.lost) > most:
-        yield "    " + say("explain.more", {"count": len(e.lost) - most}, language)
+    yield from _listed(e.lost, language, width, most)
 
 
 def senders(e: Explanation, language: Language, width: int) -> Iterator[str]:
     """The ledger of earlier correspondents as a table, those not yet heard of on new first."""
-    if not e.senders:
+    rows = e.judgement.senders
+    if not rows:
         yield from wrap(say("senders.none", {}, language), width)
         return
-    counts = {state: sum(row.state == state for row in e.senders) for state in _STATES}
-    yield from wrap(say("senders.sum", {"total": len(e.senders), **counts}, language), width)
-    name = max(12, min(width - 62, max(cells(row.who) for row in e.senders)))
+    counts = {state: sum(row.state == state for row in rows) for state in _STATES}
+    yield from wrap(say("senders.sum", {"total": len(rows), **counts}, language), width)
+    name = max(12, min(width - 62, max(cells(row.who) for row in rows)))
     heads = [
         say(f"senders.{head}", {}, language) for head in ("who", "before", "every", "last", "state", "due")
     ]
     yield _columns(heads, name)
-    for row in sorted(e.senders, key=lambda row: (_STATES.index(row.state), -row.before)):
+    for row in sorted(rows, key=lambda row: (_STATES.index(row.state), -row.before)):
         heard = row.first_new if row.state == "new" else row.last_old or row.last_before
         state = f"{_SIGNS[row.state]} {say(f'senders.{row.state}', {}, language)}"
         every = span(row.gap, language) if row.before > 1 else "–"
@@ -120,10 +126,6 @@ def _told(head: str, text: str, width: int) -> list[str]:
     """``text`` after ``head``, whole: what does not fit goes on below it."""
     first, *rest = wrap(text, width - cells(head)) or [""]
     return [head + first, *(" " * cells(head) + line for line in rest)]
-
-
-def _wrapped(seen: Observation, width: int) -> list[str]:
-    return _told(f"    {_moment(seen.at)}  ", observed(seen), width)
 
 
 def _moment(t: datetime) -> str:
@@ -183,8 +185,8 @@ def document(e: Explanation) -> dict[str, Any]:
     return {
         "at": stamp(e.at),
         "judgement": as_json(e.judgement),
-        "requirements": [_as_object(one, e.at) for one in e.requirements],
-        "senders": msgspec.to_builtins(e.senders),
+        "requirements": [_as_object(one, e) for one in e.requirements],
+        "senders": msgspec.to_builtins(e.judgement.senders),
         "switched_off": {
             "at": stamp(e.at), "until": stamp(e.until), "lost": len(e.lost),
             "messages": [_plain(seen) for seen in e.lost],
@@ -192,11 +194,11 @@ def document(e: Explanation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _as_object(one: Explained, at: datetime) -> dict[str, Any]:
+def _as_object(one: Explained, e: Explanation) -> dict[str, Any]:
     f = one.finding
-    told = {word: text for word, text in advice(one, "en") if word != "eta"}
+    told = {word: text for word, text in advice(f, e, "en") if word != "eta"}
     return {
-        "name": f.name, "state": f.state, "code": f.code, "reason": say(f.code, f.args, "en", at),
+        "name": f.name, "state": f.state, "code": f.code, "reason": say(f.code, f.args, "en", e.at),
         "eta": None if f.eta is None else stamp(f.eta), "waived": [printable(w) for w in f.waived],
         **told, "evidence": [_plain(seen) for seen in one.evidence],
     }  # fmt: skip

@@ -25,7 +25,6 @@ _UNSAFE = re.compile(
 )
 _EVIDENCE = (
     "authorities", "resolvers", "routes", "canaries", "hits", "clients", "stragglers", "accounts", "coverage",
-    "senders",
 )  # fmt: skip
 
 
@@ -51,7 +50,8 @@ def document(
             }
         ),
         "quiet": _quiet(s),
-        "evidence": {name: _plain(getattr(s, name)) for name in _EVIDENCE},
+        "evidence": {name: _plain(getattr(s, name)) for name in _EVIDENCE}
+        | {"senders": _plain(s.judgement.senders)},
         "timeline": {"changes": [as_json(j) for j in s.changes], "shares": _plain(s.shares)},
         "waivers": _plain(s.waivers),
         "tls_exceptions": _plain(exceptions),

@@ -338,7 +338,7 @@ _HEARD = {"new": "met", "old": "unmet", "silent": "unknown", "overdue": "unmet"}
 
 def _senders(s: Snapshot, w: Words) -> Html | None:
     """The ledger: those that were not heard on new since the change first."""
-    if not s.senders:
+    if not s.judgement.senders:
         return None
     rows: list[list[Child]] = [
         [
@@ -346,7 +346,7 @@ def _senders(s: Snapshot, w: Words) -> Html | None:
             moment(w, r.first_new), moment(w, r.last_old), sign(_HEARD[r.state], w(f"sender.{r.state}")),
             moment(w, r.expected),
         ]
-        for r in sorted(s.senders, key=lambda r: (r.state == "new", -r.before))
+        for r in sorted(s.judgement.senders, key=lambda r: (r.state == "new", -r.before))
     ]  # fmt: skip
     heads = _heads(w, "sender before every last new.first old.since heard due")
     return listed(w, w("table.senders"), heads, rows, most=100, numbers=(1,))

@@ -11,6 +11,7 @@ from monitor.evidence.again import Again, Seen, seen, whole
 from monitor.evidence.fold import Evidence
 from monitor.verdict import dns, mail
 from monitor.verdict.context import Context, when
+from monitor.verdict.ledger import ledger
 from monitor.verdict.loose import loose_ends
 from monitor.verdict.model import REQUIREMENTS, Finding, Judgement, RequirementName, State, VerdictWord
 from monitor.verdict.states import Alarm, States, alarm
@@ -102,9 +103,11 @@ class Judge:
         return [self._judgement(Context(self.evidence, now, self._states.memo))]
 
     def judge(self, now: int) -> Judgement:
-        """The verdict at ``now`` (ms) with its loose ends; asking changes nothing."""
+        """The verdict at ``now`` (ms) with what stands beside it; asking changes nothing."""
         c = Context(self.evidence, now, None if self._states.stirred else self._states.memo)
-        return msgspec.structs.replace(self._judgement(c), loose_ends=loose_ends(c))
+        senders = ledger(c)
+        ends = loose_ends(c, senders)
+        return msgspec.structs.replace(self._judgement(c), loose_ends=ends, senders=senders)
 
     def _judgement(self, c: Context) -> Judgement:
         by_name: dict[str, Finding] = {

@@ -13,8 +13,8 @@ from ipaddress import ip_address
 from math import log
 
 from monitor.evidence.mail import Taken
-from monitor.snapshot import SenderRow, SenderState
 from monitor.verdict.context import Context
+from monitor.verdict.model import SenderRow, SenderState
 from probes.observation import from_ms
 
 DAY = 86_400_000

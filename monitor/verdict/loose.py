@@ -9,17 +9,20 @@ from ipaddress import ip_address, ip_network
 from monitor.evidence.names import canonical
 from monitor.verdict.answers import host_name, named
 from monitor.verdict.context import Context
-from monitor.verdict.ledger import ledger, rare
-from monitor.verdict.model import LooseEnd
+from monitor.verdict.ledger import rare
+from monitor.verdict.model import LooseEnd, SenderRow
 from probes.observation import from_ms
 
 MOST = 50  # of each kind; more of them tell nobody more
 _TOKENS = re.compile(r"[\s,;=\"']+")
 
 
-def loose_ends(c: Context) -> tuple[LooseEnd, ...]:
-    """Everything known of them at ``c.now``, and what cannot be told for lack of observations."""
-    kinds = (_use(c), _queue(c), _records(c), _senders(c), _unobserved(c))
+def loose_ends(c: Context, senders: tuple[SenderRow, ...]) -> tuple[LooseEnd, ...]:
+    """Everything known of them at ``c.now``, and what cannot be told for lack of observations.
+
+    ``senders``: the ledger of then.
+    """
+    kinds = (_use(c), _queue(c), _records(c), _senders(c, senders), _unobserved(c))
     return tuple(end for kind in kinds for end in list(kind)[:MOST])
 
 
@@ -91,9 +94,8 @@ def _is_new(c: Context, address: str) -> bool:
 # -- senders and what is not known ----------------------------------------------------------------
 
 
-def _senders(c: Context) -> Iterator[LooseEnd]:
+def _senders(c: Context, rows: tuple[SenderRow, ...]) -> Iterator[LooseEnd]:
     """Who wrote so rarely before the change that silence since says nothing yet, and who is overdue."""
-    rows = ledger(c)
     first = min((t.at for t in c.hits if t.origin == "outside"), default=0)
     history = ((c.evidence.change or 0) - first) / 1000
     for row in sorted(rows, key=lambda row: row.last_before, reverse=True):

@@ -43,8 +43,32 @@ class LooseEnd(Struct, frozen=True, kw_only=True):
     last: datetime | None = None
 
 
+SenderState = Literal["new", "old", "silent", "overdue"]
+
+
+class SenderRow(Struct, frozen=True, kw_only=True):
+    """One earlier correspondent. ``before``: its letters before the change, ``gap`` seconds apart on
+    average; ``first_new``: first seen on new; ``last_old``: last seen on old since the change;
+    ``expected``: when it is due again. ``state``: where it was heard last since the change; silent, or
+    overdue."""
+
+    who: str
+    clients: tuple[str, ...]
+    before: int
+    gap: float
+    last_before: datetime
+    first_new: datetime | None
+    last_old: datetime | None
+    state: SenderState
+    expected: datetime
+
+
 class Judgement(Struct, frozen=True, kw_only=True):
-    """One verdict at one instant. ``code``/``args`` word the verdict's own headline."""
+    """One verdict at one instant. ``code``/``args`` word the verdict's own headline.
+
+    Beside it, where it was asked for: ``loose_ends``, and ``senders``, the earlier correspondents, the most
+    frequent first.
+    """
 
     at: datetime
     verdict: VerdictWord
@@ -57,3 +81,4 @@ class Judgement(Struct, frozen=True, kw_only=True):
     changed_at: datetime | None = None
     horizon: datetime | None = None
     loose_ends: tuple[LooseEnd, ...] = ()
+    senders: tuple[SenderRow, ...] = ()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from monitor.snapshot import SenderRow
 from monitor.verdict.context import Context
 from monitor.verdict.judge import Judge
 from monitor.verdict.ledger import ledger, organisation
+from monitor.verdict.model import SenderRow
 from probes.observation import Plan, to_ms
 from tests.scenarios.world import NEW, OLD, START, World
 
